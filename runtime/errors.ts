@@ -1,0 +1,105 @@
+import { SystemError } from '../native/system-error.js';
+
+export { SystemError };
+
+/** Every way an operation of the runtime can fail. `cri/status.ts` maps each to a gRPC status. */
+export const errorCodes = [
+  'InvalidArgument',
+  'NotFound',
+  'AlreadyExists',
+  'FailedPrecondition',
+  'PermissionDenied',
+  'Unauthenticated',
+  'ResourceExhausted',
+  'Unavailable',
+  'DeadlineExceeded',
+  'Cancelled',
+  'Unimplemented',
+  'Aborted',
+  'DataLoss',
+  'Internal',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/**
+ * The one error class of the runtime.
+ *
+ * `op` says what was tried, `subject` on what (an id, a path, an image), `cause` why it failed. The
+ * message prints the chain once, outermost first: `create container 1a2b: mount /data: ENOENT`.
+ */
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError';
+  readonly code: ErrorCode;
+  readonly op: string;
+  readonly subject: string | undefined;
+  /** A stable word for the CRI `reason` field, where one exists ("ImagePullBackOff" is the kubelet's, not ours). */
+  readonly reason: string | undefined;
+
+  constructor(code: ErrorCode, op: string, options: ErrorContext = {}) {
+    super(formatMessage(op, options), options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.op = op;
+    this.subject = options.subject;
+    this.reason = options.reason;
+  }
+}
+
+export interface ErrorContext {
+  readonly subject?: string | undefined;
+  readonly cause?: unknown;
+  readonly reason?: string | undefined;
+}
+
+function formatMessage(op: string, { subject, cause }: ErrorContext): string {
+  const head = subject === undefined ? op : `${op} ${subject}`;
+  return cause === undefined ? head : `${head}: ${messageOf(cause)}`;
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Adds an operation to an error on its way up; the code is kept, a foreign error gets the one its errno suggests. */
+export function wrapError(op: string, error: unknown, subject?: string): RuntimeError {
+  return new RuntimeError(codeOf(error), op, {
+    subject,
+    cause: error,
+    reason: error instanceof RuntimeError ? error.reason : undefined,
+  });
+}
+
+const codeByErrno: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: 'NotFound',
+  EEXIST: 'AlreadyExists',
+  EACCES: 'PermissionDenied',
+  EPERM: 'PermissionDenied',
+  ENOSPC: 'ResourceExhausted',
+  EDQUOT: 'ResourceExhausted',
+  EMFILE: 'ResourceExhausted',
+  ENFILE: 'ResourceExhausted',
+  ENOMEM: 'ResourceExhausted',
+  EAGAIN: 'ResourceExhausted',
+  ETIMEDOUT: 'DeadlineExceeded',
+  ENOSYS: 'Unimplemented',
+};
+
+/** The class of any thrown value: its own code, else the one its errno suggests, else Internal. */
+export function codeOf(error: unknown): ErrorCode {
+  if (error instanceof RuntimeError) return error.code;
+  if (error instanceof Error && error.name === 'AbortError') return 'Cancelled';
+  const errno = errnoOf(error);
+  return (errno === undefined ? undefined : codeByErrno[errno]) ?? 'Internal';
+}
+
+/** The symbolic errno ("ENOENT") of a native or Node file system error, if it has one. */
+export function errnoOf(error: unknown): string | undefined {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return undefined;
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  const errno = errnoOf(error);
+  return errno !== undefined && codes.includes(errno);
+}
