@@ -1,0 +1,20 @@
+/**
+ * Where a room writes its log lines. The message is a constant sentence in lower case; what varies is in the fields
+ * (`containerId`, `imageId`, `durationMs`). The composition root hands each room one.
+ */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** A logger that drops everything, for tests and tools. */
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
