@@ -1,0 +1,116 @@
+import type { CgroupStats } from '../cgroup/types.js';
+import type { ProcessIdentity } from '../sandbox/types.js';
+import type { LinuxResources, Spec } from '../spec/types.js';
+
+/**
+ * One workload in a sandbox. A value, replaced at every change; `state` holds what exists in that phase only.
+ *
+ *   creating → created → running ⇄ paused → exited → removing
+ *                  └──────────────────────────┘
+ *   any → unknown when recovery cannot tell
+ */
+export interface Container {
+  readonly id: string;
+  readonly request: ContainerRequest;
+  readonly createdAtNs: bigint;
+  readonly state: ContainerState;
+  readonly cgroupPath: string;
+  /** As started, with what the runtime added; `linux.resources` follows updates. */
+  readonly spec: Spec;
+  /** Host path of the log, undefined if it keeps none. */
+  readonly logPath: string | undefined;
+  readonly timingsMs: Readonly<Record<string, number>>;
+}
+
+export type ContainerState =
+  | { readonly phase: 'creating' }
+  | { readonly phase: 'created'; readonly init: ProcessIdentity }
+  | { readonly phase: 'running'; readonly init: ProcessIdentity; readonly startedAtNs: bigint }
+  | { readonly phase: 'paused'; readonly init: ProcessIdentity; readonly startedAtNs: bigint }
+  | { readonly phase: 'exited'; readonly exit: Exit }
+  | { readonly phase: 'removing'; readonly exit: Exit | undefined }
+  | { readonly phase: 'unknown'; readonly message: string };
+
+export type ContainerPhase = ContainerState['phase'];
+
+export interface Exit {
+  /** Exit code, or 128 + signal. */
+  readonly code: number;
+  readonly signal: number;
+  readonly oomKilled: boolean;
+  /** 0n: it never ran. */
+  readonly startedAtNs: bigint;
+  readonly finishedAtNs: bigint;
+  /** Completed, Error, OOMKilled, StartError, Unknown: the field's words. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What the creator asks for. Written once, kept unchanged. */
+export interface ContainerRequest {
+  readonly sandboxId: string;
+  /** Reserved until the container is removed. */
+  readonly name: string;
+  /** Opaque JSON of the caller, kept with the record. */
+  readonly client: unknown;
+  /** Complete but for what the runtime decides: cgroupsPath, namespaces to join, hosts/hostname/resolv.conf//dev/shm. */
+  readonly spec: Spec;
+  readonly image: { readonly id: string; readonly chainId: string };
+  readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
+  /** The log is `path` below `directory`; absent: output is drained and dropped. */
+  readonly log: { readonly directory: string; readonly path: string } | undefined;
+  /** Destinations of image VOLUMEs: each gets a directory of its own, filled from the image. */
+  readonly volumes: readonly string[];
+  /** Signal number that asks init to end. */
+  readonly stopSignal: number;
+}
+
+export interface ExecRequest {
+  readonly argv: readonly string[];
+  /** 0: none */
+  readonly timeoutMs: number;
+}
+
+export interface ExecResult {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  readonly exitCode: number;
+}
+
+export interface ContainerStats {
+  readonly container: Container;
+  readonly cgroup: CgroupStats | undefined;
+  readonly writableLayer: { readonly atNs: bigint; readonly path: string; readonly bytes: bigint; readonly inodes: bigint } | undefined;
+}
+
+export interface ContainerService {
+  /** @throws NotFound (sandbox, image), FailedPrecondition (sandbox not ready), AlreadyExists (name), …; a failure leaves nothing */
+  create(request: ContainerRequest, signal: AbortSignal): Promise<Container>;
+  /** @throws FailedPrecondition unless created; a command that cannot be executed leaves it exited 128 StartError */
+  start(id: string, signal: AbortSignal): Promise<void>;
+  /** Stop signal, then SIGKILL after `timeoutMs`. Not running or gone is success; a later call with an earlier deadline moves it. */
+  stop(id: string, timeoutMs: number, signal: AbortSignal): Promise<void>;
+  /** Kills it if it runs. Gone is success. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  pause(id: string): Promise<void>;
+  resume(id: string): Promise<void>;
+  /** Runs a command in it; output beyond 16 MiB per stream is dropped. @throws DeadlineExceeded, FailedPrecondition (not running) */
+  execSync(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
+  /** @throws FailedPrecondition unless running */
+  reopenLog(id: string): Promise<void>;
+  /** Only the fields given change. */
+  update(id: string, resources: LinuxResources): Promise<void>;
+  checkpoint(id: string, request: { readonly location: string; readonly timeoutMs: number }, signal: AbortSignal): Promise<void>;
+  stats(ids: readonly string[]): Promise<readonly ContainerStats[]>;
+  /** By full id or an unambiguous prefix of it. */
+  find(idOrPrefix: string): Container | undefined;
+  list(): readonly Container[];
+  /** The launch plan as text, for `verbose`. */
+  describePlan(id: string): string | undefined;
+  subscribe(listener: (change: ContainerChange) => void): () => void;
+}
+
+export interface ContainerChange {
+  readonly kind: 'created' | 'started' | 'stopped' | 'removed' | 'changed';
+  readonly container: Container;
+}

@@ -1,0 +1,80 @@
+import type { NetworkRequest, NetworkResult } from '../network/types.js';
+import type { LinuxResources } from '../spec/types.js';
+
+/** A pod's environment: namespaces held by a pause process, a network, a cgroup, the files every container gets. */
+export interface Sandbox {
+  readonly id: string;
+  readonly request: SandboxRequest;
+  readonly createdAtNs: bigint;
+  readonly state: SandboxState;
+  readonly cgroupPath: string;
+  /** Where the network namespace is pinned; undefined with the host's network. */
+  readonly netnsPath: string | undefined;
+  readonly network: NetworkResult | undefined;
+  /** Stages of the creation in milliseconds, for `verbose`. */
+  readonly timingsMs: Readonly<Record<string, number>>;
+  readonly files: SandboxFiles;
+}
+
+export type SandboxState =
+  | { readonly phase: 'creating' }
+  | { readonly phase: 'ready'; readonly pause: ProcessIdentity }
+  /** Stopped, or its pause process died. */
+  | { readonly phase: 'notready'; readonly message: string }
+  | { readonly phase: 'removing' };
+
+/** A pid alone may be another process tomorrow. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks after boot, /proc/PID/stat field 22; decimal text because JSON has no 64-bit numbers. */
+  readonly startTime: string;
+}
+
+/** Host paths of the files a container gets at /etc/hosts, /etc/hostname, /etc/resolv.conf. */
+export interface SandboxFiles {
+  readonly hosts: string;
+  readonly hostname: string;
+  readonly resolvConf: string;
+}
+
+/** What the creator asks for. Written once, kept unchanged. */
+export interface SandboxRequest {
+  /** Reserved until the sandbox is removed; a second request with it is refused while another lives. */
+  readonly name: string;
+  /** Opaque JSON of the caller, kept with the record (CRI: metadata, labels, annotations, log directory …). */
+  readonly client: unknown;
+  readonly handler: string;
+  readonly namespaces: {
+    readonly network: 'pod' | 'host';
+    /** `pod`: one pid namespace whose pid 1 is the pause process. */
+    readonly pid: 'pod' | 'container' | 'host';
+    readonly ipc: 'pod' | 'host';
+  };
+  /** Empty: the host's name. With the host's network it is only written to the file. */
+  readonly hostname: string;
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly cgroupParent: string;
+  readonly resources: LinuxResources | undefined;
+  readonly files: { readonly hosts: string; readonly resolvConf: string };
+  /** Absent with the host's network. */
+  readonly network: Omit<NetworkRequest, 'sandboxId' | 'netnsPath' | 'cgroupPath'> | undefined;
+}
+
+export interface SandboxService {
+  /** @throws AlreadyExists (name), InvalidArgument, Unavailable (no network) … ; a failure leaves nothing */
+  run(request: SandboxRequest, signal: AbortSignal): Promise<Sandbox>;
+  /** Kills its containers, takes the network down. Gone or stopped is success. */
+  stop(id: string, signal: AbortSignal): Promise<void>;
+  /** Stops and forgets it with its containers. Gone is success. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  /** By full id or an unambiguous prefix of it. */
+  find(idOrPrefix: string): Sandbox | undefined;
+  list(): readonly Sandbox[];
+  /** New value of a sandbox, or undefined when it is gone. */
+  subscribe(listener: (change: SandboxChange) => void): () => void;
+}
+
+export interface SandboxChange {
+  readonly kind: 'created' | 'ready' | 'notready' | 'removed';
+  readonly sandbox: Sandbox;
+}
