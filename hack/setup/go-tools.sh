@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Builds the pinned Go tools of hack/tools/<family>/go.mod into the cache: go-tools.sh FAMILY…
+set -euo pipefail
+. "$(dirname "$0")/progress.sh"
+
+# Go 1.21 is the first that fetches the toolchain which a go.mod asks for.
+oldest_go=21
+
+# find_go: prints the path of a usable go command.
+find_go() {
+  local candidate minor
+  for candidate in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
+    [ -x "$candidate" ] || continue
+    minor="$(GOTOOLCHAIN=local "$candidate" env GOVERSION | sed -nE 's/^go1\.([0-9]+).*/\1/p')"
+    if [ "${minor:-0}" -ge "$oldest_go" ]; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+install_go() {
+  if [ "$(debian_release)" -le 12 ]; then
+    bash "$repo/hack/setup/debian.sh" --suite bookworm-backports golang-1.23-go
+  else
+    bash "$repo/hack/setup/debian.sh" golang-go
+  fi
+}
+
+# build FAMILY OUTPUT_FOLDER PACKAGE…: builds the commands of a family, statically.
+build() {
+  local family="$1" folder="$2"
+  shift 2
+  mkdir -p "$folder"
+  (cd "$repo/hack/tools/$family" && CGO_ENABLED="${cgo:-0}" "$go" build -trimpath "${flags[@]}" -o "$folder/" "$@")
+}
+
+build_cri_tools() {
+  local module=sigs.k8s.io/cri-tools flags=(-ldflags '-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=v1.36.0')
+  build cri-tools "$cache/bin" "$module/cmd/crictl"
+  cd "$repo/hack/tools/cri-tools"
+  CGO_ENABLED=0 "$go" test -c -trimpath "${flags[@]}" -o "$cache/bin/critest" "$module/cmd/critest"
+}
+
+build_cni_plugins() {
+  local module=github.com/containernetworking/plugins/plugins
+  local flags=(-ldflags '-s -w -X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v1.9.1')
+  build cni-plugins "$cache/cni/bin" \
+    "$module"/main/{bridge,loopback,macvlan,ptp} "$module"/ipam/host-local "$module"/meta/{bandwidth,firewall,portmap,tuning}
+}
+
+build_runc() {
+  local cgo=1 flags=(-tags seccomp -ldflags '-s -w -X main.version=1.5.2')
+  build runc "$cache/bench/bin" github.com/opencontainers/runc
+}
+
+build_containerd() {
+  local module=github.com/containerd/containerd/v2
+  local flags=(-tags no_btrfs -ldflags "-s -w -X $module/version.Version=v2.4.2")
+  build containerd "$cache/bench/bin" "$module"/cmd/{containerd,containerd-shim-runc-v2,ctr}
+}
+
+outputs() {
+  case "$1" in
+    cri-tools) printf '%s\n' "$cache"/bin/{crictl,critest} ;;
+    cni-plugins) printf '%s\n' "$cache"/cni/bin/{bridge,host-local,portmap,loopback} ;;
+    runc) printf '%s\n' "$cache/bench/bin/runc" ;;
+    containerd) printf '%s\n' "$cache"/bench/bin/{containerd,containerd-shim-runc-v2,ctr} ;;
+    *) fail "no such family of Go tools: $1" ;;
+  esac
+}
+
+for family in "$@"; do
+  mapfile -t made < <(outputs "$family")
+  hash="$(fingerprint "$repo/hack/tools/$family"/go.{mod,sum} "$(declare -f "build_${family//-/_}" build)")"
+  if stamped "$family" "$hash" "${made[@]}"; then continue; fi
+  if ! go="$(find_go)"; then
+    step 'Go from Debian' install_go
+    go="$(find_go)" || fail 'found no Go 1.21 or newer, and Debian has none to install'
+  fi
+  export GOTOOLCHAIN=auto GOFLAGS=-buildvcs=false GOWORK=off
+  step "Go tools: $family" "build_${family//-/_}"
+  stamp "$family" "$hash"
+done
