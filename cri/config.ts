@@ -1,0 +1,304 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { RuntimeError, messageOf } from '../runtime/errors.js';
+
+/**
+ * The configuration: one schema that is type, check, default and documentation of every option.
+ *
+ * The file is TOML, each section a table; an unknown key is an error. `--set section.key=VALUE` takes a TOML value, or
+ * plain text where the option is a string.
+ */
+
+const absolutePath = z
+  .string()
+  .refine((text) => path.isAbsolute(text) && !text.includes('\0'), 'must be an absolute path');
+
+const seconds = z.int().min(0).max(86_400);
+
+export const configSchema = z.strictObject({
+  version: z.literal(1).default(1).describe('Version of this format.'),
+  root: absolutePath
+    .default('/var/lib/podwright')
+    .describe('Directory of images, layers and records. One daemon per directory.'),
+  state: absolutePath
+    .default('/run/podwright')
+    .describe('Directory of what dies with the boot: sockets, live state, exit records.'),
+  socket: absolutePath
+    .refine((text) => Buffer.byteLength(text) <= 100, 'must be at most 100 bytes')
+    .default('/run/podwright/podwright.sock')
+    .describe('Unix socket of the CRI, mode 0660.'),
+  log: z
+    .strictObject({
+      level: z
+        .enum(['error', 'warn', 'info', 'debug'])
+        .default('info')
+        .describe('Least severe level written.'),
+      format: z.enum(['text', 'json']).default('text').describe('Form of a line on standard error.'),
+    })
+    .prefault({}),
+  network: z
+    .strictObject({
+      conf_dir: absolutePath
+        .default('/etc/cni/net.d')
+        .describe('CNI configuration; the first file by name counts.'),
+      bin_dirs: z
+        .array(absolutePath)
+        .min(1)
+        .default(['/opt/cni/bin', '/usr/lib/cni'])
+        .describe('Where CNI plugins are looked for, in this order.'),
+      builtin: z
+        .boolean()
+        .default(false)
+        .describe('Use the built-in bridge network where conf_dir holds no configuration.'),
+      bridge: z
+        .string()
+        .regex(/^[a-zA-Z0-9_.-]{0,15}$/, 'must be a network interface name of at most 15 characters')
+        .default('')
+        .describe('Name of the built-in bridge; empty: pw- and the digits of this instance.'),
+      pool: z
+        .string()
+        .regex(/^[0-9a-fA-F.:]+\/\d{1,3}$/, 'must be an address range such as 10.88.0.0/16')
+        .default('10.88.0.0/16')
+        .describe('Addresses of the built-in network, until the kubelet names a pod range.'),
+    })
+    .prefault({}),
+  registry: z
+    .strictObject({
+      config_path: z
+        .array(absolutePath)
+        .default(['/etc/podwright/certs.d', '/etc/containerd/certs.d'])
+        .describe('Directories of HOST/hosts.toml: mirrors, certificates, plain http.'),
+      max_concurrent_downloads: z
+        .int()
+        .min(1)
+        .max(64)
+        .default(4)
+        .describe('Layers of one image fetched at once.'),
+      progress_timeout_seconds: seconds
+        .default(60)
+        .describe('A download without a single byte for this long has failed; 0: never.'),
+    })
+    .prefault({}),
+  cgroup: z
+    .strictObject({
+      driver: z.literal('cgroupfs').default('cgroupfs').describe('Who manages cgroups.'),
+      parent: z
+        .string()
+        .regex(/^(\/[a-zA-Z0-9_.-]+)+$/, 'must be a path such as /podwright')
+        .default('/podwright')
+        .describe('Parent of the cgroups of pods that name none.'),
+    })
+    .prefault({}),
+  checkpoint: z
+    .strictObject({
+      criu: z.string().min(1).default('criu').describe('CRIU: a path, or a name looked up in PATH.'),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      request_bytes: z
+        .int()
+        .min(65_536)
+        .max(268_435_456)
+        .default(16 * 1024 * 1024)
+        .describe('Longest request message; longer ones are refused unread.'),
+      shutdown_grace_seconds: seconds
+        .default(10)
+        .describe('How long calls in progress may go on after SIGTERM. Containers run on in any case.'),
+    })
+    .prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** Where the value of an option comes from. */
+export type Origin = 'default' | `file ${string}` | 'command line';
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** By dotted option name. */
+  readonly origins: ReadonlyMap<string, Origin>;
+}
+
+export interface ConfigSources {
+  /** A missing default file is no error, a missing named one is. */
+  readonly file: string | undefined;
+  /** `KEY=VALUE`, later ones win. */
+  readonly settings: readonly string[];
+}
+
+export const defaultConfigFile = '/etc/podwright/config.toml';
+
+type Tree = { [key: string]: unknown };
+
+/**
+ * Reads the file, lays the settings over it, checks everything and fills in defaults.
+ *
+ * @throws InvalidArgument naming file, line and key, or the setting
+ */
+export async function loadConfig({ file, settings }: ConfigSources): Promise<LoadedConfig> {
+  const { parse } = await import('smol-toml');
+  const text = await readConfigFile(file);
+  const name = file ?? defaultConfigFile;
+  const fromFile = text === undefined ? {} : parseToml(parse, text, name);
+  check(fromFile, (issuePath) => `${name}:${lineOf(text ?? '', issuePath)}`);
+
+  const merged = structuredClone(fromFile);
+  const origins = new Map<string, Origin>(leaves(fromFile).map((key) => [key, `file ${name}`]));
+  for (const setting of settings) {
+    const { key, value } = parseSetting(parse, setting);
+    assign(merged, key.split('.'), value, setting);
+    origins.set(key, 'command line');
+  }
+  const config = check(merged, () => '--set');
+  for (const key of leaves(config)) if (!origins.has(key)) origins.set(key, 'default');
+  return { config, origins };
+}
+
+/** The effective configuration as TOML, each option with its documentation and where its value comes from. */
+export function printConfig({ config, origins }: LoadedConfig): string {
+  const top: string[] = [];
+  const sections: string[] = [];
+  for (const [key, value] of Object.entries(config)) {
+    if (!isTree(value)) {
+      top.push(...printOption(key, value, documentation([key]), origins.get(key)));
+      continue;
+    }
+    sections.push('', `[${key}]`);
+    for (const [name, inner] of Object.entries(value)) {
+      sections.push(...printOption(name, inner, documentation([key, name]), origins.get(`${key}.${name}`)));
+    }
+  }
+  return `${[...top, ...sections].join('\n')}\n`;
+}
+
+function printOption(name: string, value: unknown, text: string, origin: Origin | undefined): string[] {
+  return [`# ${text}${origin === undefined ? '' : ` (${origin})`}`, `${name} = ${JSON.stringify(value)}`];
+}
+
+/** The documentation of an option, from its schema. */
+export function documentation(key: readonly string[]): string {
+  return schemaAt(key)?.description ?? '';
+}
+
+function schemaAt(key: readonly string[]): z.ZodType | undefined {
+  let schema: z.ZodType | undefined = configSchema;
+  for (const name of key) {
+    const inner: z.ZodType | undefined =
+      schema instanceof z.ZodPrefault ? (schema.unwrap() as z.ZodType) : schema;
+    schema = inner instanceof z.ZodObject ? (inner.shape[name] as z.ZodType | undefined) : undefined;
+  }
+  return schema;
+}
+
+async function readConfigFile(file: string | undefined): Promise<string | undefined> {
+  try {
+    return await readFile(file ?? defaultConfigFile, 'utf8');
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (missing && file === undefined) return undefined;
+    throw new RuntimeError('InvalidArgument', 'read configuration', { cause: error });
+  }
+}
+
+type Parse = (toml: string) => unknown;
+
+function parseToml(parse: Parse, text: string, file: string): Tree {
+  try {
+    return parse(text) as Tree;
+  } catch (error) {
+    const line = error instanceof Error && 'line' in error ? Number(error.line) : 1;
+    const reason = messageOf(error).split('\n')[0]?.replace('Invalid TOML document: ', '') ?? '';
+    throw new RuntimeError('InvalidArgument', `configuration ${file}:${line}`, { cause: reason });
+  }
+}
+
+function parseSetting(parse: Parse, setting: string): { readonly key: string; readonly value: unknown } {
+  const at = setting.indexOf('=');
+  const key = setting.slice(0, at);
+  if (at < 1 || !/^[a-z0-9_]+(\.[a-z0-9_]+)*$/.test(key)) {
+    throw new RuntimeError('InvalidArgument', 'option --set', {
+      subject: setting,
+      cause: 'is not of the form KEY=VALUE',
+    });
+  }
+  return { key, value: settingValue(parse, setting.slice(at + 1), key) };
+}
+
+/** A TOML value; else plain text, of which a list option takes the parts between commas. */
+function settingValue(parse: Parse, text: string, key: string): unknown {
+  try {
+    return (parse(`value = ${text}`) as Tree)['value'];
+  } catch {
+    return isList(key) ? text.split(',') : text;
+  }
+}
+
+function isList(key: string): boolean {
+  const schema = schemaAt(key.split('.'));
+  return schema instanceof z.ZodDefault && schema.unwrap() instanceof z.ZodArray;
+}
+
+function assign(tree: Tree, key: readonly string[], value: unknown, setting: string): void {
+  const [name = '', ...rest] = key;
+  if (rest.length === 0) {
+    tree[name] = value;
+    return;
+  }
+  const inner = Object.hasOwn(tree, name) ? tree[name] : undefined;
+  if (inner !== undefined && !isTree(inner)) {
+    throw new RuntimeError('InvalidArgument', 'option --set', {
+      subject: setting,
+      cause: `${name} is not a section`,
+    });
+  }
+  const section = inner ?? {};
+  // defineProperty: a key named __proto__ must stay a key, to be refused as unknown.
+  Object.defineProperty(tree, name, { value: section, enumerable: true, configurable: true, writable: true });
+  assign(section, rest, value, setting);
+}
+
+function check(tree: Tree, place: (key: readonly string[]) => string): Config {
+  const result = configSchema.safeParse(tree);
+  if (result.success) return result.data;
+  const sentences = result.error.issues.map((issue) => {
+    const key = issue.path.map(String);
+    if (issue.code === 'unrecognized_keys') {
+      const unknown = [...key, issue.keys[0] ?? ''];
+      return `${place(unknown)}: ${unknown.join('.')}: no such option`;
+    }
+    return `${place(key)}: ${key.join('.')}: ${issue.message.replace(/^Invalid input: /, '')}`;
+  });
+  throw new RuntimeError('InvalidArgument', 'configuration', { cause: sentences.join('; ') });
+}
+
+/** The line that sets a key, 1 if it cannot be found: smol-toml keeps no positions. */
+function lineOf(text: string, key: readonly string[]): number {
+  let section: readonly string[] = [];
+  for (const [index, line] of text.split('\n').entries()) {
+    const header = /^\s*\[\[?\s*([^\]]+?)\s*\]/.exec(line);
+    if (header?.[1] !== undefined)
+      section = header[1].split('.').map((part) => part.trim().replace(/^["']|["']$/g, ''));
+    const own = /^\s*["']?([\w.-]+)["']?\s*=/.exec(line);
+    const here = own?.[1] === undefined ? section : [...section, ...own[1].split('.')];
+    if (
+      here.length > 0 &&
+      key.slice(0, here.length).join('.') === here.join('.') &&
+      here.length === key.length
+    ) {
+      return index + 1;
+    }
+  }
+  return key.length > 1 ? lineOf(text, key.slice(0, -1)) : 1;
+}
+
+function leaves(tree: Readonly<Record<string, unknown>>, prefix = ''): string[] {
+  return Object.entries(tree).flatMap(([key, value]) =>
+    isTree(value) ? leaves(value, `${prefix}${key}.`) : [`${prefix}${key}`],
+  );
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

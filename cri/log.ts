@@ -1,0 +1,103 @@
+import { createLogger, format, transports } from 'winston';
+import type { Logger } from '../runtime/base/logger.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
+export type LogFormat = 'text' | 'json';
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly stream: NodeJS.WritableStream;
+}
+
+/**
+ * The daemon's logger: one line per entry, a constant sentence and fields. Values of fields that could be secrets
+ * never reach the stream, and no value can break out of its line.
+ */
+export function openLog({ level, format: form, stream }: LogOptions): Logger {
+  const logger = createLogger({
+    level,
+    format: format.printf((info) => {
+      const { level: entryLevel, message, fields } = info;
+      const entry = { level: entryLevel, message: String(message), fields: fields as Fields | undefined };
+      return form === 'json' ? jsonLine(entry) : textLine(entry);
+    }),
+    transports: [new transports.Stream({ stream, eol: '\n' })],
+  });
+  const write =
+    (entryLevel: LogLevel) =>
+    (message: string, fields?: Fields): void => {
+      // Winston merges what it is given into the entry itself: fields stay apart, so that none can replace the message.
+      logger.log(entryLevel, { message, fields });
+    };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+/** A logger that adds the same fields to each entry. */
+export function withFields(logger: Logger, common: Fields): Logger {
+  const bind =
+    (entryLevel: LogLevel) =>
+    (message: string, fields?: Fields): void =>
+      logger[entryLevel](message, { ...common, ...fields });
+  return { debug: bind('debug'), info: bind('info'), warn: bind('warn'), error: bind('error') };
+}
+
+interface Entry {
+  readonly level: string;
+  readonly message: string;
+  readonly fields: Fields | undefined;
+}
+
+function jsonLine({ level, message, fields }: Entry): string {
+  return JSON.stringify({ time: new Date().toISOString(), level, message, ...cleanFields(fields) });
+}
+
+function textLine({ level, message, fields }: Entry): string {
+  const pairs = Object.entries(cleanFields(fields)).map(([key, value]) => ` ${key}=${textValue(value)}`);
+  return `${new Date().toISOString()} ${level.padEnd(5)} ${message}${pairs.join('')}`;
+}
+
+function textValue(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined');
+  return /^[\w@%+./:,#-]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+/** Names of fields whose value is never written, without case and separators. */
+const secretNames: ReadonlySet<string> = new Set([
+  'auth',
+  'authorization',
+  'credentials',
+  'identitytoken',
+  'password',
+  'registrytoken',
+  'secret',
+  'token',
+]);
+
+const maxTextLength = 4096;
+const maxDepth = 6;
+
+function cleanFields(fields: Fields | undefined): Record<string, unknown> {
+  if (fields === undefined) return {};
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [key, clean(key, value, 0)]));
+}
+
+function clean(key: string, value: unknown, depth: number): unknown {
+  if (secretNames.has(key.replace(/[-_]/g, '').toLowerCase())) return '[redacted]';
+  if (typeof value === 'string') return shorten(value);
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof Error) return shorten(value.message);
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth === maxDepth || ArrayBuffer.isView(value)) return '[…]';
+  if (Array.isArray(value)) return value.map((item) => clean('', item, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [name, clean(name, item, depth + 1)]),
+  );
+}
+
+function shorten(text: string): string {
+  return text.length <= maxTextLength ? text : `${text.slice(0, maxTextLength)}…`;
+}

@@ -1,0 +1,245 @@
+import type {
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+  sendUnaryData,
+} from '@grpc/grpc-js';
+import { performance } from 'node:perf_hooks';
+import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
+import type { Services } from './services.js';
+import { statusByCode } from './status.js';
+
+/** What a handler gets besides its request. */
+export interface Call extends Services {
+  /** Fires when the client's deadline has passed or the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+/** Answers a unary rpc with a message, or with the message's bytes if they are at hand. */
+export type Unary<Request, Response> = (
+  request: Request,
+  call: Call,
+) => Response | Buffer | Promise<Response | Buffer>;
+
+/** Answers a streaming rpc with messages as they come. It ends when `call.signal` fires. */
+export type Stream<Request, Response> = (request: Request, call: Call) => AsyncIterable<Response | Buffer>;
+
+interface MethodShape {
+  readonly responseStream: boolean;
+  readonly requestDeserialize: (bytes: Buffer) => unknown;
+  readonly responseDeserialize: (bytes: Buffer) => unknown;
+}
+
+type Handler<Method extends MethodShape> = Method['responseStream'] extends true
+  ? Stream<ReturnType<Method['requestDeserialize']>, ReturnType<Method['responseDeserialize']>>
+  : Unary<ReturnType<Method['requestDeserialize']>, ReturnType<Method['responseDeserialize']>>;
+
+/** One handler for each rpc of a generated service definition. */
+export type HandlerTable<Service extends Readonly<Record<string, MethodShape>>> = {
+  readonly [Name in keyof Service]: Handler<Service[Name]>;
+};
+
+/**
+ * Calls that change something are logged at info, the others (lists, status, stats, exec probes: several a second on
+ * an idle node) at debug.
+ */
+const loggedRpcs: ReadonlySet<string> = new Set([
+  'runPodSandbox',
+  'stopPodSandbox',
+  'removePodSandbox',
+  'createContainer',
+  'startContainer',
+  'stopContainer',
+  'removeContainer',
+  'updateContainerResources',
+  'updatePodSandboxResources',
+  'updateRuntimeConfig',
+  'checkpointContainer',
+  'checkpointPod',
+  'restorePod',
+  'pullImage',
+  'removeImage',
+]);
+
+/** The generated definition, but answers that are bytes already are sent as they are. */
+export function acceptEncoded<Service extends ServiceDefinition>(service: Service): ServiceDefinition {
+  return Object.fromEntries(
+    Object.entries(service).map(([name, method]) => [
+      name,
+      {
+        ...method,
+        responseSerialize: (value: unknown): Buffer =>
+          Buffer.isBuffer(value) ? value : method.responseSerialize(value as never),
+      },
+    ]),
+  );
+}
+
+/**
+ * Makes the functions grpc-js calls out of a table of handlers. This is the only place that answers a call: grpc-js
+ * drops the text of thrown errors and never answers where a handler's promise is rejected.
+ */
+export function implementService<Service extends ServiceDefinition & Readonly<Record<string, MethodShape>>>(
+  service: Service,
+  handlers: HandlerTable<Service>,
+  services: Services,
+): UntypedServiceImplementation {
+  return Object.fromEntries(
+    Object.keys(service).map((name) => {
+      const handler = handlers[name];
+      return service[name]?.responseStream === true
+        ? [name, streamAnswerer(name, handler as Stream<unknown, unknown>, services)]
+        : [name, unaryAnswerer(name, handler as Unary<unknown, unknown>, services)];
+    }),
+  );
+}
+
+function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: Services) {
+  return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
+    void answer();
+    async function answer(): Promise<void> {
+      const startedAtMs = performance.now();
+      const signal = signalOf(rpc, call);
+      try {
+        const response = await handler(call.request, { ...services, signal });
+        logSuccess(services, rpc, startedAtMs, call.request, response);
+        callback(null, response);
+      } catch (error) {
+        const failure = failureOf(error, signal);
+        logFailure(services, rpc, startedAtMs, call.request, failure);
+        callback(toStatus(failure));
+      }
+    }
+  };
+}
+
+function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services: Services) {
+  return (call: ServerWritableStream<unknown, unknown>): void => {
+    void answer();
+    async function answer(): Promise<void> {
+      const startedAtMs = performance.now();
+      const signal = signalOf(rpc, call);
+      try {
+        for await (const response of handler(call.request, { ...services, signal })) {
+          if (!call.write(response)) await drained(call, signal);
+        }
+        logSuccess(services, rpc, startedAtMs, call.request, undefined);
+        call.end();
+      } catch (error) {
+        const failure = failureOf(error, signal);
+        logFailure(services, rpc, startedAtMs, call.request, failure);
+        // grpc-js ends the call with the status that such an error carries.
+        call.emit('error', toStatus(failure));
+      }
+    }
+  };
+}
+
+/** Waits until the client has read what it was sent. */
+function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onDrain = (): void => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    };
+    const onAbort = (): void => {
+      call.removeListener('drain', onDrain);
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) return onAbort();
+    call.once('drain', onDrain);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getDeadline' | 'once'>;
+
+/** grpc-js raises `cancelled` for the deadline as well as for a client that cancels or disconnects. */
+function signalOf(rpc: string, call: AnyCall): AbortSignal {
+  const controller = new AbortController();
+  const abort = (): void => {
+    const late = Number(call.getDeadline()) <= Date.now();
+    const reason = late
+      ? new RuntimeError('DeadlineExceeded', rpc, { cause: 'deadline exceeded' })
+      : new RuntimeError('Cancelled', rpc, { cause: 'the client has cancelled the call' });
+    controller.abort(reason);
+  };
+  if (call.cancelled) abort();
+  else call.once('cancelled', abort);
+  return controller.signal;
+}
+
+/** What was thrown, or why the call was given up if that is what was thrown. */
+function failureOf(error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted && codeOf(error) === 'Cancelled' ? signal.reason : error;
+}
+
+/** Bytes of text a status may carry: it travels in a header, which clients limit to 8 KiB in all. */
+const maxDetails = 3072;
+
+function toStatus(failure: unknown): { readonly code: number; readonly details: string } & Error {
+  // Through UTF-8: a lone surrogate would make grpc-js throw while it encodes the header.
+  const text = Buffer.from(messageOf(failure));
+  const details = text.length <= maxDetails ? text.toString() : `${text.subarray(0, maxDetails).toString()}…`;
+  return Object.assign(new Error(details), { code: statusByCode[codeOf(failure)], details });
+}
+
+function logSuccess(
+  services: Services,
+  rpc: string,
+  startedAtMs: number,
+  request: unknown,
+  response: unknown,
+) {
+  const level = loggedRpcs.has(rpc) ? 'info' : 'debug';
+  services.log[level]('rpc answered', {
+    rpc,
+    durationMs: elapsedMs(startedAtMs),
+    ...idsOf(request),
+    ...(loggedRpcs.has(rpc) ? idsOf(response) : {}),
+  });
+}
+
+function logFailure(
+  services: Services,
+  rpc: string,
+  startedAtMs: number,
+  request: unknown,
+  failure: unknown,
+) {
+  const code = codeOf(failure);
+  const fields = {
+    rpc,
+    code,
+    durationMs: elapsedMs(startedAtMs),
+    ...idsOf(request),
+    error: messageOf(failure),
+  };
+  // A failure that is no RuntimeError anywhere is a mistake of ours: keep where it came from.
+  if (code === 'Internal' && !(failure instanceof RuntimeError)) {
+    services.log.error('rpc failed', {
+      ...fields,
+      stack: failure instanceof Error ? failure.stack : undefined,
+    });
+  } else {
+    services.log[loggedRpcs.has(rpc) ? 'warn' : 'debug']('rpc failed', fields);
+  }
+}
+
+function elapsedMs(startedAtMs: number): number {
+  return Math.round((performance.now() - startedAtMs) * 100) / 100;
+}
+
+const idFields = ['podSandboxId', 'containerId', 'imageRef'] as const;
+
+/** The ids in a message; nothing else of a request is ever logged. */
+function idsOf(message: unknown): Readonly<Record<string, string>> {
+  if (typeof message !== 'object' || message === null || Buffer.isBuffer(message)) return {};
+  const fields = message as Readonly<Record<string, unknown>>;
+  const entries = idFields.flatMap((name) => {
+    const value = fields[name];
+    return typeof value === 'string' && value !== '' ? [[name, value] as const] : [];
+  });
+  return Object.fromEntries(entries);
+}
