@@ -1,4 +1,4 @@
-import type { LinuxResources } from '../spec/types.js';
+import type { Resources } from '../spec/types.js';
 
 /**
  * Control groups as the rest of the runtime sees them.
@@ -20,7 +20,7 @@ export interface CgroupDriver {
    */
   path(parent: string, id: string): string;
   /** @throws InvalidArgument for values the kernel refuses, FailedPrecondition for a controller the host lacks; nothing is left then */
-  create(path: string, resources: LinuxResources | undefined): Promise<Cgroup>;
+  create(path: string, resources: Resources | undefined): Promise<Cgroup>;
   open(path: string): Cgroup;
   /** Figures of many cgroups in one hop; undefined where the cgroup is gone. */
   stats(paths: readonly string[]): Promise<readonly (CgroupStats | undefined)[]>;
@@ -42,7 +42,7 @@ export interface Cgroup {
   /** cgroup.kill of the unified tree, or cgroup.procs of one v1 hierarchy. */
   readonly killPath: string;
   /** Applies new limits; what was set before is put back if one fails, and the first error thrown. */
-  update(resources: LinuxResources): Promise<void>;
+  update(resources: Resources): Promise<void>;
   /** All pids of the tree; an absent cgroup has none. */
   processes(): Promise<readonly number[]>;
   /** SIGKILL to every process of the tree so that no fork escapes; an absent cgroup is fine. */

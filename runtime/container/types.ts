@@ -1,6 +1,6 @@
 import type { CgroupStats } from '../cgroup/types.js';
 import type { ProcessIdentity } from '../sandbox/types.js';
-import type { LinuxResources, Spec } from '../spec/types.js';
+import type { NamespaceType, Resources, Spec } from '../spec/types.js';
 
 /**
  * One workload in a sandbox. A value, replaced at every change; `state` holds what exists in that phase only.
@@ -53,8 +53,13 @@ export interface ContainerRequest {
   readonly name: string;
   /** Opaque JSON of the caller, kept with the record. */
   readonly client: unknown;
-  /** Complete but for what the runtime decides: cgroupsPath, namespaces to join, hosts/hostname/resolv.conf//dev/shm. */
+  /**
+   * Complete but for what the runtime adds: cgroupsPath, the namespaces below, and mounts of hosts, hostname, resolv.conf
+   * and /dev/shm where the spec mounts nothing there. `linux.namespaces` lists only the container's own new ones.
+   */
   readonly spec: Spec;
+  /** Kinds that are the sandbox': network, ipc, uts, pid (the pod's shared one). A kind in neither list is the host's. */
+  readonly sandboxNamespaces: readonly NamespaceType[];
   readonly image: { readonly id: string; readonly chainId: string };
   readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
   /** The log is `path` below `directory`; absent: output is drained and dropped. */
@@ -99,7 +104,7 @@ export interface ContainerService {
   /** @throws FailedPrecondition unless running */
   reopenLog(id: string): Promise<void>;
   /** Only the fields given change. */
-  update(id: string, resources: LinuxResources): Promise<void>;
+  update(id: string, resources: Resources): Promise<void>;
   checkpoint(id: string, request: { readonly location: string; readonly timeoutMs: number }, signal: AbortSignal): Promise<void>;
   stats(ids: readonly string[]): Promise<readonly ContainerStats[]>;
   /** By full id or an unambiguous prefix of it. */

@@ -1,5 +1,5 @@
 import type { NetworkRequest, NetworkResult } from '../network/types.js';
-import type { LinuxResources } from '../spec/types.js';
+import type { Resources } from '../spec/types.js';
 
 /** A pod's environment: namespaces held by a pause process, a network, a cgroup, the files every container gets. */
 export interface Sandbox {
@@ -54,7 +54,7 @@ export interface SandboxRequest {
   readonly hostname: string;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly cgroupParent: string;
-  readonly resources: LinuxResources | undefined;
+  readonly resources: Resources | undefined;
   readonly files: { readonly hosts: string; readonly resolvConf: string };
   /** Absent with the host's network. */
   readonly network: Omit<NetworkRequest, 'sandboxId' | 'netnsPath' | 'cgroupPath'> | undefined;
