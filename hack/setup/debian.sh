@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Sourced after progress.sh: Debian packages, installed into the system or unpacked into folders of our own.
 # Nothing that is installed is ever upgraded, replaced or removed.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts of hack/: where things are, progress lines with their time, stamps, one sentence on failure.
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs what a level needs and builds the tree: setup.sh quickstart|test|bench. A level includes those before it.
+# Safe to repeat: what is there and current is left alone.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/setup/progress.sh"
+. "$repo/hack/setup/debian.sh"
+
+level="${1:-quickstart}"
+
+quickstart_packages=(build-essential python3 libseccomp-dev libarchive-dev libisal-dev libssl-dev busybox-static nftables
+  ca-certificates util-linux)
+test_packages=(iproute2 procps shellcheck)
+bench_packages=(isal pigz)
+
+# version_at_least WANTED ACTUAL
+version_at_least() {
+  [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+check_machine() {
+  [ "$(uname -s)" = Linux ] || fail "Podwright runs on Linux only; this is $(uname -s)"
+  [ "$(id -u)" -eq 0 ] || fail 'this needs root: containers, mounts and packages are set up'
+  command -v apt-get >/dev/null && [ -f /etc/debian_version ] ||
+    fail 'the set-up installs Debian packages: it needs Debian 12 or newer'
+  version_at_least 12 "$(debian_release)" || fail "the set-up needs Debian 12 or newer; this is Debian $(debian_release)"
+  version_at_least 6.1 "$(uname -r)" || fail "Podwright needs Linux 6.1 or newer; this is $(uname -r)"
+  command -v node >/dev/null && command -v npm >/dev/null || fail 'found no node and npm: install Node 20.19 or newer'
+  version_at_least 20.19 "$(node -p process.versions.node)" ||
+    fail "Podwright needs Node 20.19 or newer; this is $(node --version)"
+  grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null && grep -qw overlay /proc/filesystems ||
+    fail 'this kernel has no overlay filesystem (module overlay)'
+  grep -qE '^[^ ]+ /sys/fs/cgroup(/[^ ]*)? (cgroup|cgroup2|tmpfs) ' /proc/mounts || fail 'no cgroups are mounted on /sys/fs/cgroup'
+  unshare --mount --propagation unchanged --net --pid --fork true 2>/dev/null ||
+    fail 'this environment may not make namespaces; in a container it must be a privileged one'
+}
+
+# header_packages: the package with Node's headers, where node is Debian's own and they are not there yet.
+header_packages() {
+  if bash "$repo/hack/build-native.sh" --headers >/dev/null; then return; fi
+  if dpkg-query --search "$(readlink -f "$(command -v node)")" 2>/dev/null | grep -q '^nodejs'; then printf '%s\n' libnode-dev; fi
+}
+
+install_system_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
+  if [ "${#missing[@]}" -gt 0 ]; then
+    step "Debian packages: ${#missing[@]} of $#" install_packages "${missing[@]}"
+  fi
+}
+
+# The stamp lies in node_modules, not in the cache: the cache may serve several checkouts.
+install_npm_packages() {
+  local hash stamp="$repo/node_modules/.podwright-stamp"
+  hash="$(fingerprint "$repo/package-lock.json" "$(node -p 'process.platform + process.arch + process.versions.modules')")"
+  if [ -f "$stamp" ] && [ "$(<"$stamp")" = "$hash" ]; then return; fi
+  step 'npm packages' npm --prefix "$repo" ci --ignore-scripts --no-audit --no-fund
+  printf '%s\n' "$hash" >"$stamp"
+}
+
+# The unpacked package is enough: installing it would start a registry service on the machine.
+unpack_registry() {
+  local folder
+  folder="$(mktemp -d "$cache/docker-registry.XXXXXX")"
+  cd "$folder"
+  apt-get -o APT::Sandbox::User=root download -q docker-registry || {
+    apt-get update -q
+    apt-get -o APT::Sandbox::User=root download -q docker-registry
+  }
+  unpack_packages "$cache/docker-registry" "$folder"/*.deb
+  rm -rf "$folder"
+  ln -sf "$cache/docker-registry/usr/bin/docker-registry" "$cache/bin/docker-registry"
+}
+
+build_tree() {
+  cd "$repo"
+  local part
+  for part in protos native ts; do
+    step "build: $part" npm run --silent "build:$part"
+  done
+}
+
+case "$level" in
+  quickstart) packages=("${quickstart_packages[@]}") ;;
+  test) packages=("${quickstart_packages[@]}" "${test_packages[@]}") ;;
+  bench) packages=("${quickstart_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+  *) fail "no such level: $level (quickstart, test or bench)" ;;
+esac
+
+printf 'set-up for %s (Debian %s, Node %s)\n' "$level" "$(debian_release)" "$(node --version 2>/dev/null || true)"
+check_machine
+exec 8>"$cache/.lock"
+flock -n 8 || step 'waiting for another set-up' flock 8
+mapfile -t headers < <(header_packages)
+install_system_packages "${packages[@]}" "${headers[@]}"
+install_npm_packages
+build_tree
+if [ "$level" = quickstart ]; then exit; fi
+
+if [ ! -x /usr/bin/docker-registry ] && [ ! -x "$cache/bin/docker-registry" ]; then
+  step 'docker-registry, unpacked' unpack_registry
+fi
+bash "$repo/hack/setup/image-programs.sh"
+bash "$repo/hack/setup/criu.sh"
+bash "$repo/hack/setup/go-tools.sh" cri-tools cni-plugins
+if [ "$level" = bench ]; then bash "$repo/hack/setup/go-tools.sh" containerd runc; fi
