@@ -18,7 +18,8 @@
  *   strs  u32 count, then that many str
  * Strings never contain another NUL.
  *
- * Descriptors are numbered slots which one step fills and another uses. The launcher's caller fills the first ones:
+ * Descriptors are numbered slots which one step fills and another uses; filling a slot again closes what was in it. The
+ * launcher's caller fills the first ones:
  */
 #pragma once
 #include <stdint.h>
@@ -71,7 +72,8 @@ enum plan_kind {
     /* mount_setattr on the mount of a slot: slot, u32 recursive, u64 set, u64 clear, u64 propagation (MS_*; 0 none),
      * slot user namespace (NO_SLOT: none) */
     PLAN_MOUNT_SETATTR = 8,
-    /* move_mount: slot mount, slot root (NO_SLOT: host path), str path, u32 create (0 no, 1 directory, 2 file).
+    /* move_mount: slot mount, slot root (NO_SLOT: host path), str path, u32 create (0 no, 1 directory, 2 file,
+     * 3 whichever of the two the root of the mount is).
      * The path is resolved inside root with RESOLVE_IN_ROOT; missing components are made 0755 below root, never
      * through a link that leaves it; what was attached is checked to lie where it was asked for. */
     PLAN_MOVE_MOUNT = 9,
@@ -171,7 +173,7 @@ enum plan_kind {
     /* Makes slots 0-2 descriptors 0-2 and gives them to the user if they are pipes: u32 uid, u32 gid */
     PLAN_STDIO = 71,
     /* A pty of the container's own devpts becomes descriptors 0-2, the controlling terminal and /dev/console; its
-     * master goes to slot CONSOLE: u32 columns, u32 rows, u32 uid, u32 gid */
+     * master goes to slot CONSOLE: u32 columns, u32 rows, u32 uid, u32 gid; flags bit 0: leave /dev/console alone (exec) */
     PLAN_CONSOLE = 72,
     /* Reports ready, then blocks until the fifo of slot EXEC_FIFO is opened for reading: no payload */
     PLAN_EXEC_FIFO = 73,

@@ -130,7 +130,7 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['slot', 'slot'],
       ['root', 'slot'],
       ['path', 'str'],
-      ['create', { words: ['no', 'directory', 'file'] }],
+      ['create', { words: ['no', 'directory', 'file', 'same'] }],
     ],
   },
   unmount: {
@@ -385,6 +385,7 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['uid', 'u32'],
       ['gid', 'u32'],
     ],
+    flag: 'keepDevConsole',
   },
   'exec-fifo': { code: 73, fields: [] },
   exec: {

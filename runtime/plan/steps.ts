@@ -115,7 +115,8 @@ export interface MoveMountStep extends Step<'move-mount'> {
   readonly slot: Slot;
   readonly root?: Slot | undefined;
   readonly path: string;
-  readonly create: 'no' | 'directory' | 'file';
+  /** What to make if nothing is there; `same`: what the root of the mount is. */
+  readonly create: 'no' | 'directory' | 'file' | 'same';
 }
 
 export interface UnmountStep extends Step<'unmount'> {
@@ -399,6 +400,8 @@ export interface ConsoleStep extends Step<'console'> {
   readonly rows: number;
   readonly uid: number;
   readonly gid: number;
+  /** Leaves /dev/console alone, as an exec does. */
+  readonly keepDevConsole?: boolean | undefined;
 }
 
 /** Reports ready, then blocks until the exec fifo is opened for reading. */
