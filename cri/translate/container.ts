@@ -1,0 +1,230 @@
+import type { ContainerConfig, LinuxContainerSecurityContext } from '../../protos/gen/cri/runtime/v1/api.js';
+import { SupplementalGroupsPolicy } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { ContainerRequest } from '../../runtime/container/types.js';
+import type { Image } from '../../runtime/image/types.js';
+import type { Sandbox } from '../../runtime/sandbox/types.js';
+import type { Resources, Seccomp, Spec } from '../../runtime/spec/types.js';
+import { toCapabilities } from './capabilities.js';
+import { checkCount, checkText, refuse, unknownEnum, unsupported } from './check.js';
+import { type ContainerClient, type PodClient, podClientOf } from './client-record.js';
+import { type DeviceAccess, type DeviceWish, defaultDeviceRules, toDeviceWishes } from './devices.js';
+import { toLogPath } from './log-path.js';
+import { type VolumeMount, rootfsPropagation, toImageVolumes, toMounts, toVolumeMounts } from './mounts.js';
+import { checkAnnotations, checkLabels, containerName, toContainerMetadata } from './names.js';
+import { toContainerNamespaces } from './namespaces.js';
+import { toArgs, toCwd, toEnv } from './process.js';
+import { type ResourceHost, toOomScoreAdj, toResources } from './resources.js';
+import {
+  type SeccompChoice,
+  type SecurityHost,
+  checkApparmor,
+  checkSelinux,
+  toGuardedPaths,
+  toSeccompChoice,
+} from './security.js';
+import { toStopSignal } from './signals.js';
+import type { ResolvedUser, UserRequest } from './user.js';
+
+/** What the daemon and its host can do; found out once at start. */
+export interface ContainerHost extends SecurityHost, ResourceHost {
+  /** Capabilities of the daemon itself. */
+  readonly capabilities: readonly string[];
+  /** Lowest oom_score_adj that the daemon may give to a process. */
+  readonly minOomScoreAdj: number;
+  /** Whether containers get a cgroup namespace of their own. */
+  readonly cgroupNamespace: boolean;
+}
+
+/** What a container's configuration says, checked, before anything of the host was looked at. */
+export interface ContainerWishes {
+  readonly image: string;
+  readonly privileged: boolean;
+  readonly user: UserRequest;
+  readonly volumes: readonly VolumeMount[];
+  readonly devices: readonly DeviceWish[];
+  readonly seccomp: SeccompChoice;
+}
+
+/** What the caller found out about the host and the image for the wishes. */
+export interface ContainerFindings {
+  readonly image: Image;
+  readonly user: ResolvedUser;
+  /** The wishes' volumes, their sources resolved. */
+  readonly volumes: readonly VolumeMount[];
+  readonly devices: DeviceAccess;
+  readonly seccomp: Seccomp | undefined;
+}
+
+const securityField = 'config.linux.security_context';
+
+/**
+ * First half of CreateContainer: what can be said of the request alone.
+ *
+ * @throws InvalidArgument naming the field, Unimplemented for what is not supported
+ */
+export function toContainerWishes(
+  config: ContainerConfig,
+  pod: PodClient,
+  host: ContainerHost,
+): ContainerWishes {
+  const security = config.linux?.securityContext;
+  if (config.image === undefined) throw refuse('config.image', 'is missing');
+  if (config.CDIDevices.length > 0) throw unsupported('config.CDI_devices', 'CDI devices are');
+  checkApparmor(security, host);
+  checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
+  const privileged = security?.privileged ?? false;
+  if (privileged && !pod.privileged)
+    throw refuse(`${securityField}.privileged`, 'needs a privileged sandbox');
+  return {
+    image: checkText('config.image.image', config.image.image),
+    privileged,
+    user: toUserRequest(security),
+    volumes: toVolumeMounts(config.mounts),
+    devices: toDeviceWishes(config.devices),
+    seccomp: toSeccompChoice(security),
+  };
+}
+
+function toUserRequest(security: LinuxContainerSecurityContext | undefined): UserRequest {
+  const groups = security?.supplementalGroups ?? [];
+  checkCount(`${securityField}.supplemental_groups`, groups, 65_536);
+  return {
+    uid: security?.runAsUser?.value,
+    username: checkText(`${securityField}.run_as_username`, security?.runAsUsername ?? '', {
+      mayBeEmpty: true,
+    }),
+    gid: security?.runAsGroup?.value,
+    supplementalGroups: groups,
+    groupsPolicy: toGroupsPolicy(security?.supplementalGroupsPolicy ?? SupplementalGroupsPolicy.Merge),
+  };
+}
+
+function toGroupsPolicy(policy: SupplementalGroupsPolicy): UserRequest['groupsPolicy'] {
+  switch (policy) {
+    case SupplementalGroupsPolicy.Merge:
+      return 'merge';
+    case SupplementalGroupsPolicy.Strict:
+      return 'strict';
+    default:
+      throw unknownEnum(`${securityField}.supplemental_groups_policy`, policy);
+  }
+}
+
+/**
+ * Second half of CreateContainer: the request to the runtime, OCI spec included.
+ *
+ * @throws InvalidArgument naming the field, FailedPrecondition for what the host cannot do
+ */
+export function toContainerRequest(
+  config: ContainerConfig,
+  sandbox: Sandbox,
+  host: ContainerHost,
+  findings: ContainerFindings,
+): ContainerRequest {
+  const pod = podClientOf(sandbox);
+  const metadata = toContainerMetadata(config.metadata);
+  const security = config.linux?.securityContext;
+  const privileged = security?.privileged ?? false;
+  const namespaces = toContainerNamespaces(security?.namespaceOptions, sandbox.request.namespaces, {
+    privileged,
+    ownCgroupNamespace: host.cgroupNamespace,
+  });
+  const { image, user } = findings;
+  return {
+    sandboxId: sandbox.id,
+    name: containerName(metadata, pod.metadata),
+    client: toContainerClient(config, metadata, user),
+    spec: toSpec(config, sandbox, host, findings, namespaces.own),
+    sandboxNamespaces: namespaces.ofSandbox,
+    image: { id: image.id, chainId: topChainId(image) },
+    stdio: { tty: config.tty, stdin: config.stdin, stdinOnce: config.stdin && config.stdinOnce },
+    log: toLogPath(pod.logDirectory, config.logPath),
+    volumes: toImageVolumes(image.config.volumes, findings.volumes),
+    stopSignal: toStopSignal(config.stopSignal, image.config.stopSignal),
+  };
+}
+
+function topChainId(image: Image): string {
+  const top = image.layers.at(-1);
+  if (top === undefined) throw refuse(`image ${image.id}`, 'has no layers');
+  return top.chainId;
+}
+
+function toSpec(
+  config: ContainerConfig,
+  sandbox: Sandbox,
+  host: ContainerHost,
+  findings: ContainerFindings,
+  namespaces: NonNullable<Spec['linux']>['namespaces'],
+): Spec {
+  const security = config.linux?.securityContext;
+  const { user, image, seccomp, volumes, devices } = findings;
+  const privileged = security?.privileged ?? false;
+  const oomScoreAdj = toOomScoreAdj('config.linux.resources', config.linux?.resources);
+  return {
+    ociVersion: '1.2.0',
+    process: {
+      terminal: config.tty,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+      args: toArgs(config, image.config),
+      env: toEnv(config, image.config, { hostname: sandbox.request.hostname, home: user.home }),
+      cwd: toCwd(config, image.config),
+      capabilities: toCapabilities(security?.capabilities, privileged, host.capabilities),
+      noNewPrivileges: security?.noNewPrivs ?? false,
+      ...(oomScoreAdj === undefined ? {} : { oomScoreAdj: Math.max(oomScoreAdj, host.minOomScoreAdj) }),
+    },
+    root: { path: 'rootfs', readonly: security?.readonlyRootfs ?? false },
+    mounts: toMounts(volumes, privileged),
+    linux: {
+      resources: toContainerResources(config, host, devices),
+      namespaces,
+      devices: devices.devices,
+      ...(seccomp === undefined ? {} : { seccomp }),
+      rootfsPropagation: rootfsPropagation(volumes),
+      ...toGuardedPaths(security),
+    },
+  };
+}
+
+function toContainerResources(
+  config: ContainerConfig,
+  host: ContainerHost,
+  { rules }: DeviceAccess,
+): Resources {
+  return {
+    ...toResources('config.linux.resources', config.linux?.resources, host),
+    devices: [...defaultDeviceRules, ...rules],
+  };
+}
+
+function toContainerClient(
+  config: ContainerConfig,
+  metadata: ContainerClient['metadata'],
+  user: ResolvedUser,
+): ContainerClient {
+  const { image, annotations, userSpecifiedImage, runtimeHandler } = config.image ?? {};
+  return {
+    version: 1,
+    metadata,
+    labels: checkLabels(config.labels),
+    annotations: checkAnnotations(config.annotations),
+    image: {
+      image: image ?? '',
+      annotations: annotations ?? {},
+      userSpecifiedImage: checkText('config.image.user_specified_image', userSpecifiedImage ?? '', {
+        mayBeEmpty: true,
+      }),
+      runtimeHandler: checkText('config.image.runtime_handler', runtimeHandler ?? '', { mayBeEmpty: true }),
+    },
+    mounts: config.mounts.map((mount) => ({
+      containerPath: mount.containerPath,
+      hostPath: mount.hostPath,
+      readonly: mount.readonly,
+      selinuxRelabel: mount.selinuxRelabel,
+      propagation: mount.propagation,
+      recursiveReadOnly: mount.recursiveReadOnly,
+      mountOptions: mount.mountOptions,
+    })),
+    supplementalGroups: user.additionalGids,
+  };
+}

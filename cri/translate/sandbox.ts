@@ -1,0 +1,93 @@
+import type { PodSandboxConfig } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { SandboxRequest } from '../../runtime/sandbox/types.js';
+import { checkText, quote, refuse } from './check.js';
+import type { PodClient } from './client-record.js';
+import { podHosts, resolvConf, toDns, toHostname } from './dns.js';
+import { toLogDirectory } from './log-path.js';
+import { checkAnnotations, checkLabels, sandboxName, toPodMetadata } from './names.js';
+import { toSandboxNamespaces } from './namespaces.js';
+import { toBandwidth, toPortMappings } from './network.js';
+import { type ResourceHost, toResources } from './resources.js';
+import { type SecurityHost, checkSelinux } from './security.js';
+import { toSysctls } from './sysctls.js';
+
+/** What the host has in its own files; read by the caller. */
+export interface HostFiles {
+  readonly hostname: string;
+  readonly hosts: string;
+  readonly resolvConf: string;
+}
+
+/**
+ * Everything a RunPodSandbox asks for, checked.
+ *
+ * @throws InvalidArgument naming the field, Unimplemented for what is not supported
+ */
+export function toSandboxRequest(
+  config: PodSandboxConfig | undefined,
+  runtimeHandler: string,
+  host: SecurityHost & ResourceHost,
+  files: HostFiles,
+): SandboxRequest {
+  if (config === undefined) throw refuse('config', 'is missing');
+  checkHandler(runtimeHandler);
+  const metadata = toPodMetadata(config.metadata);
+  const { linux } = config;
+  const security = linux?.securityContext;
+  const namespaces = toSandboxNamespaces(security?.namespaceOptions);
+  checkSelinux('config.linux.security_context.selinux_options', security?.selinuxOptions, host);
+  const requestedHostname = toHostname(config.hostname);
+  const hostname =
+    namespaces.network === 'host' || requestedHostname === '' ? files.hostname : requestedHostname;
+  const dns = toDns(config.dnsConfig);
+  // Checked only: the cgroup of the pod is the kubelet's, and it sets these limits itself.
+  toResources('config.linux.overhead', linux?.overhead, host);
+  toResources('config.linux.resources', linux?.resources, host);
+
+  const portMappings = toPortMappings(config.portMappings);
+  const annotations = checkAnnotations(config.annotations);
+  const client: PodClient = {
+    version: 1,
+    metadata,
+    labels: checkLabels(config.labels),
+    annotations,
+    logDirectory: toLogDirectory(config.logDirectory),
+    privileged: security?.privileged ?? false,
+  };
+  return {
+    name: sandboxName(metadata),
+    client,
+    handler: runtimeHandler,
+    namespaces,
+    hostname,
+    sysctls: toSysctls(linux?.sysctls ?? {}, namespaces),
+    cgroupParent: toCgroupParent(linux?.cgroupParent ?? ''),
+    resources: undefined,
+    files: {
+      hosts: namespaces.network === 'host' ? files.hosts : podHosts,
+      resolvConf: resolvConf(dns) ?? files.resolvConf,
+    },
+    network:
+      namespaces.network === 'host'
+        ? undefined
+        : {
+            pod: { name: metadata.name, namespace: metadata.namespace, uid: metadata.uid },
+            hostname,
+            portMappings,
+            dns,
+            bandwidth: toBandwidth(annotations),
+          },
+  };
+}
+
+function checkHandler(handler: string): void {
+  if (handler !== '') throw refuse('runtime_handler', `no handler ${quote(handler)} is configured`);
+}
+
+function toCgroupParent(parent: string): string {
+  checkText('config.linux.cgroup_parent', parent, { mayBeEmpty: true });
+  if (parent.split('/').some((part) => part === '..' || part === '.')) {
+    throw refuse('config.linux.cgroup_parent', `must not contain "." or "..": ${quote(parent)}`);
+  }
+  return parent;
+}
