@@ -1,0 +1,155 @@
+/*
+ * podwright-unpack: handles the content of image layers and snapshots, which is hostile, in a process of its
+ * own.
+ *
+ *   podwright-unpack extract [--overlay] [--max-bytes=N] [--max-entries=N]
+ *       reads a tar (gzip, zstd or plain) from descriptor 0 and makes its files in the directory of
+ * descriptor 4
+ *
+ * Descriptor 3 receives one record (report.h); the exit code is 0 if it says ok. Who starts it:
+ * runtime/snapshot.
+ */
+
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "decode.h"
+#include "digest.h"
+#include "extract.h"
+#include "report.h"
+#include "ring.h"
+#include "sandbox.h"
+
+enum { RECORD_FD = 3, DIRECTORY_FD = 4, SOURCE_FD = 5 };
+
+static struct {
+    bool overlay;
+    uint64_t max_bytes;
+    uint64_t max_entries;
+} options;
+
+/* ---- extract ---- */
+
+static pthread_barrier_t meeting;
+static struct digest *tar_digest;
+static uint64_t tar_bytes;
+
+/* Both threads that only compute give up their capabilities first, and files once everybody is confined. */
+static void compute_only(void) {
+    sandbox_drop_thread();
+    (void)pthread_barrier_wait(&meeting); /* then everybody is sealed, which forbids capset */
+    (void)pthread_barrier_wait(&meeting);
+    sandbox_seal_thread();
+}
+
+static void *decode_thread(void *unused) {
+    compute_only();
+    decode_run(options.max_bytes);
+    return unused;
+}
+
+static void *digest_thread(void *unused) {
+    compute_only();
+    const uint8_t *data;
+    size_t length;
+    while ((data = ring_next(RING_DIGEST, &length)) != NULL) {
+        digest_add(tar_digest, data, length);
+        tar_bytes += length;
+    }
+    return unused;
+}
+
+static pthread_t start_thread(void *(*run)(void *)) {
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, run, NULL);
+    if (error != 0)
+        report_fail("pthread_create", error, "cannot start a thread");
+    return thread;
+}
+
+static void report_implied(const struct extract_result *result) {
+    report_list_begin("implied");
+    for (size_t i = 0; i < result->directory_count; i++)
+        if (result->directories[i].implied)
+            report_list_item(result->directories[i].path);
+    report_list_end();
+}
+
+static void extract(void) {
+    tar_digest = digest_open();
+    int root = sandbox_enter(SANDBOX_DIRECTORY, DIRECTORY_FD, DIRECTORY_FD);
+    ring_create();
+    (void)pthread_barrier_init(&meeting, NULL, 3);
+    pthread_t decoder = start_thread(decode_thread);
+    pthread_t hasher = start_thread(digest_thread);
+    (void)pthread_barrier_wait(&meeting);
+    sandbox_seal();
+    (void)pthread_barrier_wait(&meeting);
+    struct extract_result result = extract_run((struct extract_options){
+        .root = root, .overlay = options.overlay, .entry_limit = options.max_entries});
+    (void)pthread_join(decoder, NULL);
+    (void)pthread_join(hasher, NULL);
+
+    char diff_id[DIGEST_TEXT_SIZE];
+    digest_text(tar_digest, diff_id);
+    report_begin();
+    report_string("diffId", diff_id);
+    report_number("bytes", tar_bytes);
+    report_number("compressedBytes", decode_consumed());
+    report_number("entries", result.entries);
+    report_number("ignoredXattrs", result.ignored_xattrs);
+    report_bool("opaqueRoot", result.opaque_root);
+    report_implied(&result);
+    report_end();
+}
+
+/* ---- command line ---- */
+
+static uint64_t parse_limit(const char *text) {
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || *text == '-')
+        report_fail("arguments", EINVAL, "invalid limit %s", text);
+    return value;
+}
+
+static void parse_options(int argc, char **argv) {
+    static const struct option known[] = {
+        {"overlay", no_argument, NULL, 'o'},
+        {"max-bytes", required_argument, NULL, 'b'},
+        {"max-entries", required_argument, NULL, 'e'},
+        {NULL, 0, NULL, 0},
+    };
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        switch (option) {
+        case 'o':
+            options.overlay = true;
+            break;
+        case 'b':
+            options.max_bytes = parse_limit(optarg);
+            break;
+        case 'e':
+            options.max_entries = parse_limit(optarg);
+            break;
+        default:
+            report_fail("arguments", EINVAL, "unknown option");
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    report_open(RECORD_FD);
+    parse_options(argc, argv);
+    const char *mode = optind < argc ? argv[optind] : "";
+    if (strcmp(mode, "extract") == 0)
+        extract();
+    else
+        report_fail("arguments", EINVAL, "unknown mode %s", mode);
+    return 0;
+}
