@@ -103,3 +103,25 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
   const errno = errnoOf(error);
   return errno !== undefined && codes.includes(errno);
 }
+
+/** A failed step of a launch plan, as helper and monitor report it. */
+export interface StepFailure {
+  /** 0 parent, 1 child; undefined: outside of the plan. */
+  readonly list: number | undefined;
+  readonly index: number | undefined;
+  readonly kind: number | undefined;
+  readonly errno: number;
+  readonly syscall: string;
+  readonly detail: string;
+}
+
+/** Thrown when a step of a plan failed; whoever has the plan turns it into the user's terms. */
+export class StepError extends Error {
+  override readonly name = 'StepError';
+  readonly failure: StepFailure;
+
+  constructor(failure: StepFailure) {
+    super(`${failure.syscall}${failure.detail === '' ? '' : ` ${failure.detail}`}: errno ${failure.errno}`);
+    this.failure = failure;
+  }
+}
