@@ -2,6 +2,7 @@
 # Builds the pinned Go tools of hack/tools/<family>/go.mod into the cache: go-tools.sh FAMILY…
 set -euo pipefail
 . "$(dirname "$0")/progress.sh"
+. "$(dirname "$0")/debian.sh"
 
 # Go 1.21 is the first that fetches the toolchain which a go.mod asks for.
 oldest_go=21
@@ -9,7 +10,7 @@ oldest_go=21
 # find_go: prints the path of a usable go command.
 find_go() {
   local candidate minor
-  for candidate in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go-1.*/bin/go; do
+  for candidate in "$(command -v go || true)" /usr/local/go/bin/go "$cache"/go/usr/lib/go-1.*/bin/go; do
     [ -x "$candidate" ] || continue
     minor="$(GOTOOLCHAIN=local "$candidate" env GOVERSION | sed -nE 's/^go1\.([0-9]+).*/\1/p')"
     if [ "${minor:-0}" -ge "$oldest_go" ]; then
@@ -20,12 +21,17 @@ find_go() {
   return 1
 }
 
+# Debian 12's own Go is too old; the one of its backports is unpacked, so that it can stand beside whatever is installed.
 install_go() {
-  if [ "$(debian_release)" -le 12 ]; then
-    bash "$repo/hack/setup/debian.sh" --suite bookworm-backports golang-1.23-go
-  else
-    bash "$repo/hack/setup/debian.sh" golang-go
+  if [ "$(debian_release)" -ge 13 ]; then
+    install_packages golang-go
+    return
   fi
+  private_apt bookworm-backports
+  cd "$(mktemp -d "$cache/go.XXXXXX")"
+  apt-get download -q golang-1.23-go golang-1.23-src
+  unpack_packages "$cache/go" ./*.deb
+  rm -rf "$PWD"
 }
 
 # build FAMILY OUTPUT_FOLDER PACKAGE…: builds the commands of a family, statically.
