@@ -1,3 +1,4 @@
+import type { CgroupStats } from '../cgroup/types.js';
 import type { NetworkRequest, NetworkResult } from '../network/types.js';
 import type { Resources } from '../spec/types.js';
 
@@ -70,8 +71,27 @@ export interface SandboxService {
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Sandbox | undefined;
   list(): readonly Sandbox[];
+  /** Usage of the sandboxes that exist among these ids. */
+  stats(ids: readonly string[]): Promise<readonly SandboxStats[]>;
   /** New value of a sandbox, or undefined when it is gone. */
   subscribe(listener: (change: SandboxChange) => void): () => void;
+}
+
+export interface SandboxStats {
+  readonly sandbox: Sandbox;
+  /** Of the whole pod where its creator named a parent cgroup, else of the sandbox alone. */
+  readonly cgroup: CgroupStats | undefined;
+  /** Without the loopback; empty with the host's network. */
+  readonly interfaces: readonly InterfaceCounters[];
+  readonly atNs: bigint;
+}
+
+export interface InterfaceCounters {
+  readonly name: string;
+  readonly rxBytes: bigint;
+  readonly rxErrors: bigint;
+  readonly txBytes: bigint;
+  readonly txErrors: bigint;
 }
 
 export interface SandboxChange {

@@ -1,0 +1,135 @@
+import path from 'node:path';
+import { fileBatch, readFiles, type FileOperation } from '../../native/index.js';
+import { RuntimeError, isErrno, messageOf } from '../errors.js';
+import type { Resources } from '../spec/types.js';
+import { FsCgroup } from './cgroup.js';
+import { limitOperations } from './limits.js';
+import type { CgroupLayout } from './layout.js';
+import { readStats } from './stats.js';
+import type { Cgroup, CgroupDriver, CgroupStats } from './types.js';
+
+const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems'] as const;
+/** What a unified tree's levels hand down. */
+const DELEGATED = ['cpuset', 'cpu', 'io', 'memory', 'hugetlb', 'pids', 'rdma', 'misc'] as const;
+
+/** The cgroupfs driver: directories made, written and removed by ourselves. */
+export class CgroupfsDriver implements CgroupDriver {
+  readonly name = 'cgroupfs';
+  readonly mode: CgroupLayout['mode'];
+  readonly controllers: ReadonlySet<string>;
+
+  constructor(
+    private readonly layout: CgroupLayout,
+    /** The parent of whatever names none, "/podwright". */
+    private readonly defaultParent: string,
+  ) {
+    this.mode = layout.mode;
+    this.controllers = new Set([...layout.v1.flatMap((hierarchy) => hierarchy.controllers), ...layout.unifiedControllers]);
+  }
+
+  path(parent: string, id: string): string {
+    const base = parent === '' ? this.defaultParent : parent;
+    if (base.endsWith('.slice')) {
+      throw new RuntimeError('InvalidArgument', `cgroup parent ${base} is a systemd slice`, { cause: 'the cgroup driver is cgroupfs' });
+    }
+    if (!base.startsWith('/') || base.includes('\0') || base.split('/').some((part) => part === '..' || part === '.' || part.length > 255)) {
+      throw new RuntimeError('InvalidArgument', `cgroup parent ${JSON.stringify(base)} is no absolute path without dots`);
+    }
+    return path.posix.join(base, id);
+  }
+
+  open(cgroupPath: string): Cgroup {
+    return new FsCgroup(this.layout, cgroupPath);
+  }
+
+  async create(cgroupPath: string, resources: Resources | undefined): Promise<Cgroup> {
+    const cgroup = new FsCgroup(this.layout, cgroupPath);
+    const limits = await limitOperations(this.layout, cgroup.directories, resources ?? {});
+    const leaf = [...cgroup.directories.values()].map((directory): FileOperation => ({ op: 'mkdir', path: directory, mode: 0o755 }));
+    const cpuset = await this.cpusetOfParent(cgroupPath);
+    try {
+      await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations]);
+      await limits.attachDevices();
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST')) await cgroup.remove();
+      throw new RuntimeError(isErrno(error, 'EINVAL', 'ERANGE') ? 'InvalidArgument' : 'Internal', 'create cgroup', {
+        subject: cgroupPath,
+        cause: messageOf(error),
+      });
+    }
+    return cgroup;
+  }
+
+  async stats(paths: readonly string[]): Promise<readonly (CgroupStats | undefined)[]> {
+    return readStats(this.layout, paths);
+  }
+
+  /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */
+  private async makeLeaf(cgroupPath: string, operations: readonly FileOperation[]): Promise<void> {
+    try {
+      await fileBatch(operations);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+      await this.makeParents(path.posix.dirname(cgroupPath));
+      await new FsCgroup(this.layout, cgroupPath).remove();
+      const cpuset = await this.cpusetOfParent(cgroupPath);
+      const others = operations.filter((operation) => !CPUSET_FILES.some((file) => operation.path.endsWith(`/${file}`) && cpuset.length > 0));
+      await fileBatch([...others.filter(isMkdir), ...cpuset, ...others.filter((operation) => !isMkdir(operation))]);
+    }
+  }
+
+  /** Makes every level above a cgroup; on v1 cpusets are copied down, on v2 controllers handed down. What exists is left as it is. */
+  private async makeParents(parent: string): Promise<void> {
+    const levels = parent.split('/').filter((part) => part !== '');
+    for (let depth = 1; depth <= levels.length; depth++) {
+      const level = `/${levels.slice(0, depth).join('/')}`;
+      await this.delegate(path.posix.dirname(level));
+      const directories = new FsCgroup(this.layout, level).directories;
+      await fileBatch([...directories.values()].map((directory) => ({ op: 'mkdir', path: directory, mode: 0o755, existOk: true })));
+      await fileBatch(await this.emptyCpusets(level));
+    }
+    await this.delegate(parent);
+  }
+
+  /** On v2 a level must hand its controllers down before its children have their files. */
+  private async delegate(level: string): Promise<void> {
+    if (this.mode !== 'v2' || this.layout.unified === undefined) return;
+    const directory = path.join(this.layout.unified, level);
+    const available = DELEGATED.filter((name) => this.layout.unifiedControllers.has(name));
+    await fileBatch([
+      { op: 'write', path: path.join(directory, 'cgroup.subtree_control'), data: available.map((name) => `+${name}`).join(' ') },
+    ]);
+  }
+
+  private cpusetDirectory(level: string): string | undefined {
+    return new FsCgroup(this.layout, level).directories.get('cpuset');
+  }
+
+  /** v1: a cpuset without CPUs or memory nodes takes no process (ENOSPC), so a new one starts with its parent's. */
+  private async cpusetOfParent(cgroupPath: string): Promise<readonly FileOperation[]> {
+    const own = this.cpusetDirectory(cgroupPath);
+    const parent = this.cpusetDirectory(path.posix.dirname(cgroupPath));
+    if (this.mode === 'v2' || own === undefined || parent === undefined) return [];
+    const values = await readFiles(CPUSET_FILES.map((file) => path.join(parent, file)));
+    return CPUSET_FILES.flatMap((file, index): FileOperation[] => {
+      const value = values[index];
+      return typeof value === 'string' && value.trim() !== '' ? [{ op: 'write', path: path.join(own, file), data: value.trim() }] : [];
+    });
+  }
+
+  private async emptyCpusets(level: string): Promise<readonly FileOperation[]> {
+    const own = this.cpusetDirectory(level);
+    if (this.mode === 'v2' || own === undefined) return [];
+    const present = await readFiles(CPUSET_FILES.map((file) => path.join(own, file)));
+    const inherited = await this.cpusetOfParent(level);
+    return inherited.filter((operation) => {
+      const index = CPUSET_FILES.findIndex((file) => operation.path.endsWith(`/${file}`));
+      const value = present[index];
+      return typeof value === 'string' && value.trim() === '';
+    });
+  }
+}
+
+function isMkdir(operation: FileOperation): boolean {
+  return operation.op === 'mkdir';
+}

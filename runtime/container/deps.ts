@@ -1,0 +1,181 @@
+import type { Logger } from '../base/logger.js';
+import type { CgroupDriver, CgroupJoin } from '../cgroup/types.js';
+import type { Plan } from '../plan/steps.js';
+import type { Sandbox } from '../sandbox/types.js';
+import type { Process, Seccomp, Spec } from '../spec/types.js';
+import type { Fd } from '../../native/index.js';
+import type { StepFailure } from '../errors.js';
+import type { ContainerStats } from './types.js';
+
+export { StepError, type StepFailure } from '../errors.js';
+
+/** What the container room is given by the composition root. */
+export interface ContainerDeps {
+  /** Records: `<root>/containers/<id>`, which the snapshotter's upper and work directories share. */
+  readonly containersDir: string;
+  /** What dies with the boot: `<state>/containers/<id>`. */
+  readonly stateContainersDir: string;
+  readonly bootId: string;
+  /** Hard NOFILE limit of the daemon, which processes get beside a soft 1024. */
+  readonly fileLimit: number;
+  readonly logger: Logger;
+  readonly cgroups: CgroupDriver;
+  readonly sandboxes: { find(id: string): Sandbox | undefined };
+  readonly images: ImagePins;
+  readonly snapshots: ContainerSnapshots;
+  readonly monitors: Monitors;
+  readonly plans: PlanCompiler;
+  readonly checkpointer: Checkpointer | undefined;
+}
+
+/** Keeps an image's layers while a container uses them. */
+export interface ImagePins {
+  pin(imageId: string, owner: string): void;
+  unpin(imageId: string, owner: string): void;
+}
+
+export interface OverlayRootfs {
+  readonly kind: 'overlay';
+  readonly layersDir: string;
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+}
+
+export interface ContainerSnapshots {
+  /** Makes the writable layer of a container over an image's layers. @throws NotFound when a layer is missing */
+  prepare(id: string, chainId: string): Promise<OverlayRootfs>;
+  /** Fills a host directory with what the image has at `containerPath` (nothing if it has nothing there). */
+  copyOut(chainId: string, containerPath: string, hostDirectory: string): Promise<void>;
+  remove(id: string): Promise<void>;
+  usage(id: string): Promise<ContainerStats['writableLayer']>;
+  /** Removes writable layers of containers that are not in the set. */
+  sweep(living: ReadonlySet<string>): Promise<void>;
+}
+
+export interface PlanCompiler {
+  seccomp(profile: Seccomp): Promise<SeccompProgram>;
+  container(options: ContainerPlanOptions): Plan;
+  exec(options: ExecPlanOptions): Plan;
+  encode(plan: Plan): Buffer;
+  print(plan: Plan): string;
+  /** The error of a failed step in the user's terms. */
+  explain(plan: Plan, failure: StepFailure): Error;
+}
+
+export interface SeccompProgram {
+  readonly bpf: Buffer;
+  readonly flags: number;
+}
+
+export interface ContainerPlanOptions {
+  readonly spec: Spec;
+  readonly rootfs: OverlayRootfs | { readonly kind: 'path'; readonly path: string };
+  /** An existing host directory on which the rootfs is attached inside the container's mount namespace. */
+  readonly rootfsMountpoint: string;
+  readonly sandbox: { readonly pid: number; readonly startTime: string; readonly sharedPid: boolean; readonly shm: 'pause' | 'host' | 'none' };
+  readonly cgroup: CgroupJoin & { readonly directories: ReadonlyMap<string, string> };
+  readonly seccomp: SeccompProgram | undefined;
+  readonly fileLimit: number;
+  readonly keyringName: string;
+}
+
+export interface ExecPlanOptions {
+  readonly spec: Spec;
+  readonly process: Process;
+  readonly init: { readonly pid: number; readonly startTime: string };
+  readonly sharedPid: boolean;
+  readonly cgroup: CgroupJoin;
+  readonly seccomp: SeccompProgram | undefined;
+  readonly fileLimit: number;
+  readonly keyringName: string;
+}
+
+export interface Monitors {
+  /** Spawns a monitor that runs the plan up to the exec fifo. @throws the step's failure as {@link StepError} */
+  launch(options: MonitorLaunch, signal: AbortSignal): Promise<Monitor>;
+  /** Connects to the monitor of a state directory; undefined if none answers. */
+  adopt(stateDir: string): Promise<AdoptedMonitor | undefined>;
+  /** The exit record a monitor left. */
+  readExit(stateDir: string): Promise<MonitorExit | undefined>;
+  /** Kills a monitor that was spawned for this container and never answered, if there is one. */
+  killStray(containerIds: ReadonlySet<string>): Promise<void>;
+}
+
+export interface MonitorLaunch {
+  readonly containerId: string;
+  readonly stateDir: string;
+  readonly plan: Buffer;
+  readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
+  readonly log: { readonly directory: string; readonly path: string } | undefined;
+  readonly oomPath: string | undefined;
+  readonly killPath: string;
+  /** Kill the rest of the cgroup when init ends (shared or host pid namespace). */
+  readonly killCgroup: boolean;
+  readonly onLog: (level: number, message: string) => void;
+}
+
+export interface Monitor {
+  readonly init: { readonly pid: number; readonly startTime: string };
+  /** Never rejects: the monitor's word, its record, or `lost`. */
+  readonly exited: Promise<MonitorExit>;
+  /** Releases init; resolves when the command runs. @throws {@link StepError} */
+  start(): Promise<{ readonly atNs: bigint }>;
+  exec(options: MonitorExec): Promise<MonitorExecution>;
+  signal(signal: number): Promise<void>;
+  reopenLog(): Promise<void>;
+  /** Lets go of the connection; the monitor goes on. */
+  close(): void;
+}
+
+export interface AdoptedMonitor {
+  readonly phase: 'creating' | 'created' | 'running' | 'exited';
+  readonly startedAtNs: bigint;
+  readonly monitor: Monitor;
+}
+
+export interface MonitorExit {
+  readonly code: number;
+  readonly signal: number;
+  readonly oomKilled: boolean;
+  readonly startedAtNs: bigint;
+  readonly finishedAtNs: bigint;
+  /** Set when init never became the command. */
+  readonly failure: StepFailure | undefined;
+  /** The monitor died before it could tell. */
+  readonly lost: boolean;
+}
+
+export interface MonitorExec {
+  readonly plan: Buffer;
+  readonly stdin: Fd | undefined;
+  readonly stdout: Fd;
+  readonly stderr: Fd;
+  /** Host path of the exec's sub-cgroup: killed when the request's connection ends. */
+  readonly cgroupPath: string | undefined;
+}
+
+export interface MonitorExecution {
+  readonly pid: number;
+  readonly exited: Promise<{ readonly code: number; readonly signal: number }>;
+  /** SIGKILL to everything the exec started. */
+  kill(): Promise<void>;
+}
+
+/** Dumps a running container into an archive, and reads one back (runtime/checkpoint). */
+export interface Checkpointer {
+  checkpoint(options: CheckpointOptions, signal: AbortSignal): Promise<void>;
+}
+
+export interface CheckpointOptions {
+  readonly id: string;
+  readonly spec: Spec;
+  readonly init: { readonly pid: number; readonly startTime: string };
+  readonly cgroupPath: string;
+  readonly imageId: string;
+  readonly client: unknown;
+  readonly createdAtNs: bigint;
+  readonly logPath: string | undefined;
+  readonly location: string;
+  readonly timeoutMs: number;
+}

@@ -1,0 +1,113 @@
+import { randomBytes } from 'node:crypto';
+import { closeFd } from '../../native/index.js';
+import { within } from '../base/deadline.js';
+import { RuntimeError } from '../errors.js';
+import type { Plan } from '../plan/steps.js';
+import { openCapture, type Capture } from './capture.js';
+import { StepError, type Monitor, type MonitorExecution, type SeccompProgram } from './deps.js';
+import type { Containers, LiveContainer } from './service.js';
+import type { ExecRequest, ExecResult } from './types.js';
+
+/** CRI ExecSyncResponse: what one stream may bring. */
+const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Runs a command in the container and collects its output. It answers when the command exits, with what the pipes hold
+ * then: a background child that keeps them open is not waited for. At the deadline everything it started is killed.
+ */
+export async function execSync(
+  room: Containers,
+  live: LiveContainer,
+  request: ExecRequest,
+  signal: AbortSignal,
+): Promise<ExecResult> {
+  const { deps } = room;
+  const { monitor } = live;
+  if (live.value.state.phase !== 'running' || monitor === undefined) {
+    throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
+  }
+  const [cgroup, seccomp] = await Promise.all([
+    deps.cgroups.open(live.value.cgroupPath).createExec(`exec-${randomBytes(6).toString('hex')}`),
+    seccompOf(room, live),
+  ]);
+  const plan = execPlan(room, live, request.argv, cgroup.join, seccomp);
+  const stdout = openCapture(MAX_OUTPUT_BYTES);
+  const stderr = openCapture(MAX_OUTPUT_BYTES);
+  try {
+    const execution = await launch(monitor, deps.plans.encode(plan), stdout, stderr, cgroup.path);
+    const exitCode = await outcome(execution, request, signal);
+    return { stdout: stdout.finish(), stderr: stderr.finish(), exitCode };
+  } catch (error) {
+    stdout.finish();
+    stderr.finish();
+    if (error instanceof StepError) {
+      await cgroup.remove();
+      throw deps.plans.explain(plan, error.failure);
+    }
+    throw error;
+  }
+}
+
+function execPlan(
+  { deps }: Containers,
+  live: LiveContainer,
+  argv: readonly string[],
+  join: Parameters<Containers['deps']['plans']['exec']>[0]['cgroup'],
+  seccomp: SeccompProgram | undefined,
+): Plan {
+  const { state, spec, request, id } = live.value;
+  if (state.phase !== 'running' || spec.process === undefined) {
+    throw new RuntimeError('FailedPrecondition', `container is ${state.phase}, not running`);
+  }
+  return deps.plans.exec({
+    spec,
+    process: { ...spec.process, args: argv, terminal: false },
+    init: state.init,
+    sharedPid: request.sandboxNamespaces.includes('pid'),
+    cgroup: join,
+    seccomp,
+    fileLimit: deps.fileLimit,
+    keyringName: id,
+  });
+}
+
+/** Compiled when the container was created, or now after a restart of the daemon. */
+async function seccompOf({ deps }: Containers, live: LiveContainer): Promise<SeccompProgram | undefined> {
+  const profile = live.value.spec.linux?.seccomp;
+  if (profile !== undefined) live.seccomp ??= await deps.plans.seccomp(profile);
+  return live.seccomp;
+}
+
+async function launch(
+  monitor: Monitor,
+  plan: Buffer,
+  stdout: Capture,
+  stderr: Capture,
+  cgroupPath: string,
+): Promise<MonitorExecution> {
+  try {
+    return await monitor.exec({ plan, stdin: undefined, stdout: stdout.writeEnd, stderr: stderr.writeEnd, cgroupPath });
+  } finally {
+    closeFd(stdout.writeEnd);
+    closeFd(stderr.writeEnd);
+  }
+}
+
+async function outcome(execution: MonitorExecution, { timeoutMs }: ExecRequest, signal: AbortSignal): Promise<number> {
+  const kill = (): void => {
+    execution.kill().catch(() => undefined);
+  };
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    if (signal.aborted) kill();
+    if (timeoutMs > 0 && !(await within(execution.exited, timeoutMs))) {
+      await execution.kill();
+      throw new RuntimeError('DeadlineExceeded', `command timed out after ${timeoutMs} ms`);
+    }
+    const { code } = await execution.exited;
+    signal.throwIfAborted();
+    return code;
+  } finally {
+    signal.removeEventListener('abort', kill);
+  }
+}

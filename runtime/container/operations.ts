@@ -1,0 +1,94 @@
+import { RuntimeError } from '../errors.js';
+import type { Resources } from '../spec/types.js';
+import { writeState } from './exit.js';
+import { withResources } from './record.js';
+import type { Containers, LiveContainer } from './service.js';
+import { isAlive } from './stop.js';
+
+/** Freezes every process. */
+export async function pauseContainer(room: Containers, live: LiveContainer): Promise<void> {
+  await room.lock.hold(live.value.id, async () => {
+    const { phase } = live.value.state;
+    if (phase !== 'running') throw new RuntimeError('FailedPrecondition', `container is ${phase}, not running`);
+    await room.deps.cgroups.open(live.value.cgroupPath).freeze();
+    room.apply(live, { event: 'paused' });
+    room.publish('changed', live);
+  });
+}
+
+export async function resumeContainer(room: Containers, live: LiveContainer): Promise<void> {
+  await room.lock.hold(live.value.id, async () => {
+    const { phase } = live.value.state;
+    if (phase !== 'paused') throw new RuntimeError('FailedPrecondition', `container is ${phase}, not paused`);
+    await room.deps.cgroups.open(live.value.cgroupPath).thaw();
+    room.apply(live, { event: 'resumed' });
+    room.publish('changed', live);
+  });
+}
+
+/** CRI ReopenContainerLog: after the kubelet has renamed the file. Takes no lock. */
+export async function reopenLog(live: LiveContainer): Promise<void> {
+  const { phase } = live.value.state;
+  if (phase !== 'running' || live.monitor === undefined) {
+    throw new RuntimeError('FailedPrecondition', `container is ${phase}, not running`);
+  }
+  await live.monitor.reopenLog();
+}
+
+/** Applies the limits that are given and keeps them; the driver puts the old ones back if one is refused. */
+export async function updateContainer(room: Containers, live: LiveContainer, resources: Resources): Promise<void> {
+  await room.lock.hold(live.value.id, async () => {
+    if (!isAlive(live)) throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
+    await room.deps.cgroups.open(live.value.cgroupPath).update(resources);
+    const merged = mergeResources(live.value.spec.linux?.resources, resources);
+    live.value = { ...live.value, spec: withResources(live.value.spec, merged) };
+    await writeState(room.deps.containersDir, live);
+    room.publish('changed', live);
+  });
+}
+
+/** What is given replaces what was set, value by value. */
+export function mergeResources(old: Resources | undefined, change: Resources): Resources {
+  return {
+    ...old,
+    ...change,
+    cpu: { ...old?.cpu, ...change.cpu },
+    memory: { ...old?.memory, ...change.memory },
+    unified: { ...old?.unified, ...change.unified },
+    hugepageLimits: change.hugepageLimits ?? old?.hugepageLimits,
+  };
+}
+
+/** Dumps the container into an archive and lets it run on. */
+export async function checkpointContainer(
+  room: Containers,
+  live: LiveContainer,
+  request: { readonly location: string; readonly timeoutMs: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const { checkpointer } = room.deps;
+  if (checkpointer === undefined) throw new RuntimeError('FailedPrecondition', 'checkpointing is not available on this node');
+  await room.lock.hold(
+    live.value.id,
+    async () => {
+      const { id, state, spec, cgroupPath, request: created, createdAtNs, logPath } = live.value;
+      if (state.phase !== 'running') throw new RuntimeError('FailedPrecondition', `container is ${state.phase}, not running`);
+      await checkpointer.checkpoint(
+        {
+          id,
+          spec,
+          init: state.init,
+          cgroupPath,
+          imageId: created.image.id,
+          client: created.client,
+          createdAtNs,
+          logPath,
+          location: request.location,
+          timeoutMs: request.timeoutMs,
+        },
+        signal,
+      );
+    },
+    signal,
+  );
+}

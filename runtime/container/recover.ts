@@ -1,0 +1,138 @@
+import { readdir, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { readFiles } from '../../native/index.js';
+import { isErrno, messageOf } from '../errors.js';
+import { forgetContainer } from './create.js';
+import type { AdoptedMonitor } from './deps.js';
+import { finish, followExit, lostExit } from './exit.js';
+import { logPathOf } from './complete-spec.js';
+import { parseContainerRecord, parseContainerState, withResources, type ContainerRecord, type ContainerStateFile } from './record.js';
+import type { Containers, LiveContainer } from './service.js';
+
+/**
+ * Makes the records, the monitors and the kernel agree after a start. May itself be killed and repeated.
+ *
+ *   record, no state                         a creation that never answered: killed, unmade, forgotten
+ *   state created, monitor answers           adopted in the phase it names
+ *   state created, exit record               exited, with the monitor's own figures
+ *   state created, neither                   the monitor was lost: cgroup killed, exited 255 Unknown
+ *   state exited                             as it says
+ *   record of another boot, no exit          exited 255 Unknown
+ *   unreadable                               kept aside as .corrupt, the others go on
+ */
+export async function recoverContainers(room: Containers): Promise<void> {
+  const { deps, store } = room;
+  const half: LiveContainer[] = [];
+  const found = await Promise.all((await directoriesIn(deps.containersDir)).map((id) => readContainer(room, id)));
+  for (const { record, state } of found.filter((entry) => entry !== undefined)) {
+    const live = revive(room, record, state);
+    store.set(record.id, live);
+    if (state === undefined) half.push(live);
+    else await adopt(room, live, record, state);
+  }
+  await deps.monitors.killStray(new Set(half.map((live) => live.value.id)));
+  for (const live of half) await unmake(room, live);
+  await sweepStateDirectories(room);
+  await deps.snapshots.sweep(new Set(room.list().map((container) => container.id)));
+}
+
+async function directoriesIn(directory: string): Promise<readonly string[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name)).map((entry) => entry.name);
+}
+
+async function readContainer(
+  room: Containers,
+  id: string,
+): Promise<{ record: ContainerRecord; state: ContainerStateFile | undefined } | undefined> {
+  const { deps } = room;
+  const directory = path.join(deps.containersDir, id);
+  const [record, state] = await readFiles([path.join(directory, 'record.json'), path.join(directory, 'state.json')]);
+  try {
+    if (typeof record !== 'string') {
+      if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
+      await forgetContainer(room, id);
+      return undefined;
+    }
+    const parsed = parseContainerRecord(decode(record));
+    if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
+    return { record: parsed, state: typeof state === 'string' ? parseContainerState(decode(state)) : undefined };
+  } catch (error) {
+    deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
+    await rename(directory, `${directory}.corrupt`);
+    return undefined;
+  }
+}
+
+/** readFiles gives bytes as latin1. */
+function decode(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString('utf8');
+}
+
+function revive({ deps, store }: Containers, record: ContainerRecord, state: ContainerStateFile | undefined): LiveContainer {
+  store.reserve(record.request.name, record.id);
+  deps.images.pin(record.request.image.id, record.id);
+  return {
+    value: {
+      id: record.id,
+      request: record.request,
+      createdAtNs: BigInt(record.createdAtNs),
+      state: { phase: 'creating' },
+      cgroupPath: record.cgroupPath,
+      spec: withResources(record.request.spec, state?.resources),
+      logPath: logPathOf(record.request),
+      timingsMs: state?.timingsMs ?? {},
+    },
+    monitor: undefined,
+    ended: undefined,
+    cleaned: Promise.resolve(),
+    plan: undefined,
+    seccomp: undefined,
+    stop: undefined,
+    removing: undefined,
+  };
+}
+
+async function adopt(room: Containers, live: LiveContainer, record: ContainerRecord, state: ContainerStateFile): Promise<void> {
+  const { deps } = room;
+  if (state.exit !== undefined) {
+    room.apply(live, { event: 'exited', exit: state.exit });
+    return;
+  }
+  const stateDir = path.join(deps.stateContainersDir, record.id);
+  const sameBoot = record.bootId === deps.bootId;
+  const adopted = sameBoot ? await deps.monitors.adopt(stateDir) : undefined;
+  if (adopted !== undefined && adopted.phase !== 'creating') {
+    takeOver(room, live, adopted);
+    deps.logger.info('container adopted', { containerId: record.id, phase: adopted.phase });
+    return;
+  }
+  const exit = sameBoot ? await deps.monitors.readExit(stateDir) : undefined;
+  finish(room, live, exit ?? lostExit());
+}
+
+function takeOver(room: Containers, live: LiveContainer, adopted: AdoptedMonitor): void {
+  room.apply(live, { event: 'created', init: adopted.monitor.init });
+  if (adopted.phase === 'running' || adopted.phase === 'exited') room.apply(live, { event: 'started', atNs: adopted.startedAtNs });
+  followExit(room, live, adopted.monitor);
+}
+
+async function unmake(room: Containers, live: LiveContainer): Promise<void> {
+  const { deps, store } = room;
+  const { id, request, cgroupPath } = live.value;
+  const cgroup = deps.cgroups.open(cgroupPath);
+  await cgroup.kill();
+  await cgroup.remove();
+  await deps.snapshots.remove(id);
+  await forgetContainer(room, id);
+  deps.images.unpin(request.image.id, id);
+  store.delete(id);
+  store.releaseName(request.name, id);
+  deps.logger.info('half made container unmade', { containerId: id });
+}
+
+async function sweepStateDirectories(room: Containers): Promise<void> {
+  for (const id of await directoriesIn(room.deps.stateContainersDir)) {
+    if (room.store.get(id) === undefined) await forgetContainer(room, id);
+  }
+}

@@ -1,0 +1,38 @@
+import type { Logger } from '../base/logger.js';
+import type { CgroupDriver } from '../cgroup/types.js';
+import type { NetworkService } from '../network/types.js';
+import type { Plan, PlanStep } from '../plan/steps.js';
+import type { Sandbox } from './types.js';
+
+/** What the sandbox room is given by the composition root. */
+export interface SandboxDeps {
+  /** Records: `<root>/pods/<id>`. */
+  readonly podsDir: string;
+  /** What dies with the boot: `<state>/pods/<id>`. */
+  readonly statePodsDir: string;
+  /** Network namespaces are pinned here under names that carry the instance. */
+  readonly netnsDir: string;
+  readonly instance: string;
+  readonly bootId: string;
+  readonly logger: Logger;
+  readonly cgroups: CgroupDriver;
+  readonly network: NetworkService;
+  readonly compilePausePlan: (options: PausePlanOptions) => Plan;
+  /** Launches a pause process; resolves with its pid when it is ready. */
+  readonly launchPause: (plan: Plan, sandboxId: string, signal: AbortSignal) => Promise<number>;
+  /** The containers of a sandbox, in the order they were made. */
+  readonly containersOf: (sandboxId: string) => readonly string[];
+  readonly killContainer: (id: string, signal: AbortSignal) => Promise<void>;
+  readonly removeContainer: (id: string, signal: AbortSignal) => Promise<void>;
+}
+
+/** Input of the pause plan's compiler (runtime/plan). */
+export interface PausePlanOptions {
+  readonly namespaces: Sandbox['request']['namespaces'];
+  readonly hostname: string;
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly shmSizeBytes: number;
+  readonly pinNetns: string | undefined;
+  readonly network: { readonly parentSteps: readonly PlanStep[]; readonly childSteps: readonly PlanStep[] };
+  readonly cgroup: { readonly v1TasksPaths: readonly string[]; readonly unifiedPath: string | undefined };
+}

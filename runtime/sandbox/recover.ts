@@ -1,0 +1,131 @@
+import { readdir, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { pidfdOpen, readFiles } from '../../native/index.js';
+import { parseStartTime } from '../base/process-identity.js';
+import { isErrno, messageOf } from '../errors.js';
+import { parseSandboxRecord, parseSandboxState, type SandboxRecord, type SandboxStateFile } from './record.js';
+import { sandboxFiles } from './run.js';
+import type { LiveSandbox, Sandboxes } from './service.js';
+import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
+import type { SandboxState } from './types.js';
+
+/**
+ * Makes the records and the kernel agree after a start. May itself be killed and repeated.
+ *
+ *   record, no state                     a creation that never answered: unmade, forgotten
+ *   state ready, pause alive             adopted
+ *   state ready, pause gone              not ready; what is left of it is taken apart when it is stopped
+ *   record of another boot               not ready: nothing of it can run
+ *   unreadable                           kept aside as .corrupt, the others go on
+ */
+export async function recoverSandboxes(room: Sandboxes): Promise<void> {
+  const { deps } = room;
+  const half: LiveSandbox[] = [];
+  for (const id of await directoriesIn(deps.podsDir)) {
+    const found = await readSandbox(room, id);
+    if (found === undefined) continue;
+    const live = revive(room, found.record);
+    room.store.set(id, live);
+    if (found.state === undefined) half.push(live);
+    else await adopt(room, live, found.record, found.state);
+  }
+  const living = [...room.store.values()].flatMap((live) => (live.attachment === undefined ? [] : [live.attachment]));
+  await deps.network.adopt(living);
+  for (const live of half) await unmake(room, live);
+  await sweepStateDirectories(room);
+}
+
+async function directoriesIn(directory: string): Promise<readonly string[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name)).map((entry) => entry.name);
+}
+
+async function readSandbox(
+  { deps }: Sandboxes,
+  id: string,
+): Promise<{ record: SandboxRecord; state: SandboxStateFile | undefined } | undefined> {
+  const directory = path.join(deps.podsDir, id);
+  const [record, state] = await readFiles([path.join(directory, 'record.json'), path.join(directory, 'state.json')]);
+  try {
+    if (typeof record !== 'string') {
+      if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
+      // Killed between mkdir and the record: nothing else was made yet.
+      await forgetSandbox(deps, id);
+      return undefined;
+    }
+    const parsed = parseSandboxRecord(decode(record));
+    if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
+    return { record: parsed, state: typeof state === 'string' ? parseSandboxState(decode(state)) : undefined };
+  } catch (error) {
+    deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
+    await rename(directory, `${directory}.corrupt`);
+    return undefined;
+  }
+}
+
+/** readFiles gives bytes as latin1. */
+function decode(latin1: string): string {
+  return Buffer.from(latin1, 'latin1').toString('utf8');
+}
+
+function revive({ deps, store }: Sandboxes, record: SandboxRecord): LiveSandbox {
+  store.reserve(record.request.name, record.id);
+  return {
+    value: {
+      id: record.id,
+      request: record.request,
+      createdAtNs: BigInt(record.createdAtNs),
+      state: { phase: 'creating' },
+      cgroupPath: record.cgroupPath,
+      netnsPath: record.netnsPath,
+      network: undefined,
+      timingsMs: {},
+      files: sandboxFiles(path.join(deps.statePodsDir, record.id)),
+    },
+    attachment: record.attachment,
+    pause: undefined,
+    pauseEnded: undefined,
+    stopping: undefined,
+    removing: undefined,
+  };
+}
+
+async function adopt(room: Sandboxes, live: LiveSandbox, record: SandboxRecord, state: SandboxStateFile): Promise<void> {
+  const { deps } = room;
+  live.value = { ...live.value, network: state.network, timingsMs: state.timingsMs };
+  if (state.phase === 'notready') live.attachment = undefined;
+  const next = await stateOf(record, state, deps.bootId);
+  room.setState(live, next);
+  if (next.phase === 'ready') {
+    live.pause = next.pause;
+    room.watchPause(live, pidfdOpen(next.pause.pid));
+  } else if (state.phase === 'ready') {
+    await writeSandboxState(deps, live);
+  }
+  deps.logger.info('sandbox adopted', { podSandboxId: record.id, phase: next.phase });
+}
+
+async function stateOf(record: SandboxRecord, state: SandboxStateFile, bootId: string): Promise<SandboxState> {
+  if (state.phase === 'notready' || state.pause === undefined) return { phase: 'notready', message: state.message ?? 'stopped' };
+  if (record.bootId !== bootId) return { phase: 'notready', message: 'the node was restarted' };
+  const [stat] = await readFiles([`/proc/${state.pause.pid}/stat`]);
+  if (typeof stat === 'string' && parseStartTime(stat) === state.pause.startTime) return { phase: 'ready', pause: state.pause };
+  return { phase: 'notready', message: 'the pause process ended while the daemon was down' };
+}
+
+async function unmake(room: Sandboxes, live: LiveSandbox): Promise<void> {
+  const { deps } = room;
+  const { id } = live.value;
+  await dismantleSandbox(room, live);
+  await forgetSandbox(deps, id);
+  room.store.delete(id);
+  room.store.releaseName(live.value.request.name, id);
+  deps.logger.info('half made sandbox unmade', { podSandboxId: id });
+}
+
+/** State directories whose record is gone: removal was interrupted before its last step. */
+async function sweepStateDirectories({ deps, store }: Sandboxes): Promise<void> {
+  for (const id of await directoriesIn(deps.statePodsDir)) {
+    if (store.get(id) === undefined) await forgetSandbox(deps, id);
+  }
+}
