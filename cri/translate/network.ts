@@ -71,3 +71,19 @@ function toRate(annotations: Readonly<Record<string, string>>, key: string): num
   }
   return rate;
 }
+
+/** The pod ranges of the node, one per address family, separated by commas; empty if there are none. */
+export function toPodCidrs(text: string): string {
+  if (text === '') return '';
+  const ranges = text.split(',').map((range) => range.trim());
+  if (ranges.length > 2) throw refuse('runtime_config.network_config.pod_cidr', 'must be at most two ranges');
+  for (const range of ranges) {
+    const [address = '', prefix = '', ...rest] = range.split('/');
+    const family = net.isIP(address);
+    const valid = /^(0|[1-9][0-9]{0,2})$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+    if (family === 0 || !valid || rest.length > 0) {
+      throw refuse('runtime_config.network_config.pod_cidr', `${quote(range)} is not an address range`);
+    }
+  }
+  return ranges.join(',');
+}

@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises';
+import os from 'node:os';
+import type { CgroupDriver } from '../runtime/cgroup/types.js';
+import { parseCapabilityMask } from './translate/capabilities.js';
+import type { ContainerHost } from './translate/container.js';
+import type { HostFiles } from './translate/sandbox.js';
+
+/** What the daemon and its host can do; found out once at start. */
+export type Host = ContainerHost;
+
+export async function inspectHost(cgroups: Pick<CgroupDriver, 'mode' | 'controllers'>): Promise<Host> {
+  const [status, score, apparmor, selinux] = await Promise.all([
+    readFile('/proc/self/status', 'utf8'),
+    readFile('/proc/self/oom_score_adj', 'utf8'),
+    readOptional('/sys/module/apparmor/parameters/enabled'),
+    readOptional('/sys/fs/selinux/enforce'),
+  ]);
+  const capabilities = parseCapabilityMask(/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0');
+  return {
+    capabilities,
+    // man 5 proc_pid_oom_score_adj: lowering it takes CAP_SYS_RESOURCE.
+    minOomScoreAdj: capabilities.includes('CAP_SYS_RESOURCE') ? -1000 : Number(score),
+    apparmor: apparmor?.startsWith('Y') ?? false,
+    selinux: selinux !== undefined,
+    hugetlb: cgroups.controllers.has('hugetlb'),
+    cgroupNamespace: cgroups.mode === 'v2',
+  };
+}
+
+/** The host's files a pod may get copies of, as they are now. */
+export async function readHostFiles(): Promise<HostFiles> {
+  const [hosts, resolvConf] = await Promise.all([
+    readOptional('/etc/hosts'),
+    readOptional('/etc/resolv.conf'),
+  ]);
+  return { hostname: os.hostname(), hosts: hosts ?? '127.0.0.1\tlocalhost\n', resolvConf: resolvConf ?? '' };
+}
+
+async function readOptional(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

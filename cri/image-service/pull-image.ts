@@ -1,0 +1,14 @@
+import type { PullImageRequest, PullImageResponse } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { Call } from '../rpc.js';
+import { toImageReference, toRegistryAuth } from '../translate/image-answer.js';
+
+export async function pullImage(
+  { image, auth }: PullImageRequest,
+  { runtime, signal }: Call,
+): Promise<PullImageResponse> {
+  const { ref } = await runtime.images.pull(
+    { reference: toImageReference(image), auth: toRegistryAuth(auth) },
+    signal,
+  );
+  return { imageRef: ref };
+}

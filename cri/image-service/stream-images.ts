@@ -1,0 +1,3 @@
+import { unimplementedStream } from '../unimplemented.js';
+
+export const streamImages = unimplementedStream('streaming lists');

@@ -1,0 +1,3 @@
+import { unimplemented } from '../unimplemented.js';
+
+export const exec = unimplemented('streaming sessions');

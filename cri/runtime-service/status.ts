@@ -1,0 +1,41 @@
+import type {
+  RuntimeHandlerFeatures,
+  StatusRequest,
+  StatusResponse,
+} from '../../protos/gen/cri/runtime/v1/api.js';
+import type { Call } from '../rpc.js';
+import { toInfo } from '../verbose.js';
+
+const handlerFeatures: RuntimeHandlerFeatures = { recursiveReadOnlyMounts: true, userNamespaces: false };
+
+export async function status(
+  { verbose }: StatusRequest,
+  { runtime, config, host }: Call,
+): Promise<StatusResponse> {
+  const network = await runtime.network.status();
+  return {
+    status: {
+      conditions: [
+        { type: 'RuntimeReady', status: true, reason: '', message: '' },
+        { type: 'NetworkReady', status: network.ready, reason: network.reason, message: network.message },
+      ],
+    },
+    info: verbose
+      ? toInfo({
+          version: runtime.version,
+          node: process.version,
+          config,
+          host,
+          cgroup: {
+            driver: runtime.cgroups.name,
+            mode: runtime.cgroups.mode,
+            controllers: [...runtime.cgroups.controllers],
+          },
+          pulls: runtime.images.counters(),
+          memory: process.memoryUsage(),
+        })
+      : {},
+    runtimeHandlers: [{ name: '', features: handlerFeatures }],
+    features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true },
+  };
+}

@@ -1,0 +1,3 @@
+import { unimplementedStream } from '../unimplemented.js';
+
+export const streamPodSandboxMetrics = unimplementedStream('pod metrics');

@@ -1,0 +1,3 @@
+import { unimplemented } from '../unimplemented.js';
+
+export const updatePodSandboxResources = unimplemented('changing the resources of a sandbox');
