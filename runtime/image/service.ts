@@ -1,0 +1,186 @@
+import { KeyedLock } from '../base/keyed-lock.js';
+import type { Logger } from '../base/logger.js';
+import type { ContentStore } from '../content/types.js';
+import { RuntimeError, wrapError } from '../errors.js';
+import type { LayerStore } from '../snapshot/types.js';
+import { Garbage } from './garbage.js';
+import { ImageStore } from './image-store.js';
+import { JoinedWork } from './joined-work.js';
+import { PullTotals, PullTracker, type ProgressListener } from './progress.js';
+import { pullImage, type PullContext } from './pull.js';
+import { formatReference, parseReference } from './reference.js';
+import { TokenCache } from './registry/authorizer.js';
+import { fingerprint } from './registry/credentials.js';
+import { Transport } from './registry/transport.js';
+import type { Image, ImageService, ImageUsage, PullCounters, PullRequest, PullResult } from './types.js';
+
+export interface ImageServiceOptions {
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
+  readonly logger: Logger;
+  /** Directories of `HOST/hosts.toml` (config key `registry.config_path`). */
+  readonly configPath?: readonly string[];
+  /** Registries on loopback addresses without a hosts.toml speak plain http (`registry.plain_http_loopback`). */
+  readonly plainHttpLoopback?: boolean;
+  /** Layers of one pull at a time (`registry.parallel_downloads`). */
+  readonly parallelDownloads?: number;
+  /** A pull that receives nothing for so long fails (`registry.no_progress_timeout`). */
+  readonly noProgressTimeoutMs?: number;
+  /** Tries of a request that fails for a passing reason. */
+  readonly attempts?: number;
+  readonly firstRetryDelayMs?: number;
+  /** Names of images that the kubelet must not remove (`image.pinned`). */
+  readonly pinned?: readonly string[];
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read from it. */
+  readonly environment?: NodeJS.ProcessEnv;
+  readonly onProgress?: ProgressListener;
+}
+
+const leftoverLifetimeMs = 60 * 60 * 1000;
+
+/** Opens the service over a content store and a layer store that are open already. */
+export async function openImageService(options: ImageServiceOptions): Promise<ImageService> {
+  const { content, layers, logger, pinned = [] } = options;
+  const images = new ImageStore({ content, layers, pinned, logger });
+  await images.load();
+  const garbage = new Garbage({ content, layers, inUse: () => images.inUse(), logger });
+  return new RegistryImageService(options, {
+    content,
+    layers,
+    images,
+    garbage,
+    transport: new Transport(options.environment ?? process.env),
+    tokens: new TokenCache(),
+    locks: { chains: new KeyedLock(), blobs: new KeyedLock() },
+    hosts: {
+      configPath: options.configPath ?? [],
+      plainHttpLoopback: options.plainHttpLoopback ?? false,
+      logger,
+    },
+    parallelDownloads: options.parallelDownloads ?? 3,
+    retry: { attempts: options.attempts ?? 5, firstDelayMs: options.firstRetryDelayMs ?? 500 },
+    noProgressTimeoutMs: options.noProgressTimeoutMs ?? 5 * 60 * 1000,
+    logger,
+  });
+}
+
+class RegistryImageService implements ImageService {
+  private readonly totals = new PullTotals();
+  private readonly pulls = new JoinedWork<Image>();
+  private leftoverTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly options: ImageServiceOptions,
+    private readonly context: PullContext,
+  ) {}
+
+  async pull(request: PullRequest, signal: AbortSignal): Promise<PullResult> {
+    const reference = parseReference(request.reference);
+    const name = formatReference(reference);
+    const key = fingerprint([name, request.auth, request.platform]);
+    try {
+      const image = await this.pulls.run(key, (shared) => this.pullOnce(request, shared), signal);
+      return { image, ref: image.id };
+    } catch (error) {
+      if (signal.aborted)
+        throw new RuntimeError('Cancelled', 'pull image', { subject: name, cause: 'the caller left' });
+      throw wrapError('pull image', error, name);
+    }
+  }
+
+  private async pullOnce(request: PullRequest, signal: AbortSignal): Promise<Image> {
+    const { logger, onProgress } = this.options;
+    const reference = parseReference(request.reference);
+    const tracker = new PullTracker(formatReference(reference), {
+      totals: this.totals,
+      logger,
+      listener: onProgress,
+    });
+    this.totals.add({ pulls: 1, active: 1 });
+    try {
+      const image = await pullImage(this.context, { request, reference, tracker, signal });
+      const { bytesDone: bytes } = tracker.progress();
+      logger.info('image pulled', {
+        reference: tracker.reference,
+        imageId: image.id,
+        bytes,
+        durationMs: tracker.elapsedMs(),
+      });
+      return image;
+    } catch (error) {
+      this.totals.add({ failures: 1 });
+      this.collectLater();
+      throw error;
+    } finally {
+      this.totals.add({ active: -1 });
+    }
+  }
+
+  /** What a failed pull left helps the next try; if none comes, it goes. */
+  private collectLater(): void {
+    this.leftoverTimer ??= setTimeout(() => {
+      this.leftoverTimer = undefined;
+      void this.context.garbage.collect();
+    }, leftoverLifetimeMs).unref();
+  }
+
+  get(reference: string): Image | undefined {
+    return this.context.images.get(reference);
+  }
+
+  list(): readonly Image[] {
+    return this.context.images.list();
+  }
+
+  async remove(reference: string): Promise<void> {
+    const { images, garbage, logger } = this.context;
+    const id = images.find(reference);
+    if (id === undefined) return;
+    try {
+      await images.remove(id);
+      await garbage.collect();
+    } catch (error) {
+      throw wrapError('remove image', error, reference);
+    }
+    logger.info('image removed', { reference, imageId: id });
+  }
+
+  async usage(): Promise<ImageUsage> {
+    const { content, layers } = this.context;
+    const blobs = content.usage();
+    const unpacked = await layers.usage();
+    return {
+      path: content.path,
+      bytes: blobs.bytes + unpacked.bytes,
+      inodes: blobs.inodes + unpacked.inodes,
+    };
+  }
+
+  pin(owner: string, chainIds: readonly string[]): void {
+    this.context.garbage.pin(owner, chainIds);
+  }
+
+  unpin(owner: string): void {
+    this.context.garbage.unpin(owner);
+  }
+
+  ownersOf(chainIds: readonly string[]): readonly string[] {
+    return this.context.garbage.ownersOf(chainIds);
+  }
+
+  async sweep(): Promise<void> {
+    this.context.garbage.arm();
+    await this.context.garbage.collect();
+  }
+
+  counters(): PullCounters {
+    return this.totals.read();
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.leftoverTimer);
+    this.pulls.abortAll(new RuntimeError('Unavailable', 'the daemon is stopping'));
+    await this.pulls.settled();
+    await this.context.transport.close();
+  }
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { RuntimeError } from '../../errors.js';
+import type { LayerIngest, LayerStore, LayerUsage, PreparedLayer } from '../../snapshot/types.js';
+
+/**
+ * A layer store for the tests of this room: it decompresses and checks diffIds as the real one does, and keeps the sizes
+ * instead of the files. It also watches that the rules of LayerStore are kept.
+ */
+export class MemoryLayerStore implements LayerStore {
+  readonly committed = new Map<string, bigint>();
+  readonly prepared = new Set<string>();
+  /** Chain ids in the order they were unpacked and committed. */
+  readonly log: string[] = [];
+  /** Called before a layer is read: a test may wait or throw in it. */
+  onPrepare: (ingest: LayerIngest) => Promise<void> = async () => undefined;
+
+  has(chainId: string): boolean {
+    return this.committed.has(chainId);
+  }
+
+  list(): readonly string[] {
+    return [...this.committed.keys()];
+  }
+
+  async prepare(ingest: LayerIngest): Promise<PreparedLayer> {
+    const { chainId, diffId, mediaType } = ingest;
+    this.log.push(`prepare ${chainId}`);
+    await this.onPrepare(ingest);
+    const hash = createHash('sha256');
+    let bytes = 0n;
+    const source = /gzip$/.test(mediaType)
+      ? Readable.from(ingest.source).compose(createGunzip())
+      : ingest.source;
+    for await (const chunk of source as AsyncIterable<Uint8Array>) {
+      hash.update(chunk);
+      bytes += BigInt(chunk.length);
+    }
+    const actual = `sha256:${hash.digest('hex')}`;
+    if (actual !== diffId)
+      throw new RuntimeError('DataLoss', 'unpack layer', {
+        cause: `diffId is ${actual}`,
+        reason: 'DigestMismatch',
+      });
+    const key = `${chainId}#${this.log.length}`;
+    this.prepared.add(key);
+    return {
+      chainId,
+      diffId,
+      bytes,
+      discard: async () => void this.prepared.delete(key),
+      key,
+    } as PreparedLayer;
+  }
+
+  async commit(layers: readonly PreparedLayer[]): Promise<void> {
+    await Promise.resolve();
+    for (const layer of layers) {
+      this.log.push(`commit ${layer.chainId}`);
+      this.committed.set(layer.chainId, layer.bytes);
+      await layer.discard();
+    }
+  }
+
+  async remove(chainId: string): Promise<void> {
+    this.committed.delete(chainId);
+  }
+
+  async usage(): Promise<LayerUsage> {
+    const bytes = [...this.committed.values()].reduce((sum, size) => sum + size, 0n);
+    return { path: '/layers', bytes, inodes: BigInt(this.committed.size) };
+  }
+}
