@@ -3,7 +3,9 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SystemError } from './system-error.js';
-import type { Fd, SeccompRule } from './index.js';
+import type { SeccompRule } from './seccomp.js';
+
+export type Fd = number;
 
 /** Names a handle on the event loop (a socket, a watch). Never reused. */
 export type HandleId = number;
@@ -141,3 +143,10 @@ function load(): Binding {
 }
 
 export const binding: Binding = load();
+
+/** How a handle is closed: once it has ended, nothing happens. */
+export function closer(id: HandleId): () => void {
+  return () => {
+    binding.pollerClose(id);
+  };
+}

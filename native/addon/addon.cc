@@ -15,7 +15,8 @@ Addon::Addon(Napi::Env env) : env_(env) {
     // Asked of /proc itself: it may be mounted for another pid namespace than getpid() counts in.
     char self[32];
     ssize_t length = readlink("/proc/self", self, sizeof self);
-    own_descriptors_ = "/proc/" + (length > 0 ? std::string(self, static_cast<size_t>(length)) : "self") + "/fd/";
+    own_descriptors_ =
+        "/proc/" + (length > 0 ? std::string(self, static_cast<size_t>(length)) : "self") + "/fd/";
 }
 
 Addon::~Addon() {

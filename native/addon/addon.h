@@ -14,7 +14,7 @@ class Poller;
 
 // What hangs on one Node environment. Nothing in this addon is global, so worker threads and reloads work.
 class Addon {
-public:
+  public:
     static Addon &of(Napi::Env env);
 
     explicit Addon(Napi::Env env);
@@ -43,7 +43,7 @@ public:
     // The SystemError class of system-error.ts, set by the loader.
     Napi::FunctionReference system_error;
 
-private:
+  private:
     static void on_cleanup(napi_async_cleanup_hook_handle handle, void *self);
 
     Napi::Env env_;
@@ -69,10 +69,10 @@ Napi::Value to_error(Napi::Env env, const Failure &failure);
 Napi::Value throw_failure(Napi::Env env, const Failure &failure);
 Napi::Value throw_errno(Napi::Env env, const char *syscall, const std::string &path = {});
 
-// The arguments of one call. A wrong one leaves a TypeError (or SystemError EINVAL for a NUL byte) pending and
-// makes `ok` false; the values read after that are harmless defaults.
+// The arguments of one call. A wrong one leaves a TypeError (or SystemError EINVAL for a NUL byte) pending
+// and makes `ok` false; the values read after that are harmless defaults.
 class Args {
-public:
+  public:
     explicit Args(const Napi::CallbackInfo &info) : info_(info) {}
 
     bool ok() const {
@@ -94,7 +94,7 @@ public:
     std::vector<int> fds(size_t index);
     Napi::Function function(size_t index);
 
-private:
+  private:
     void reject(size_t index, const char *wanted);
     std::string without_nul(size_t index, Napi::Value value);
     std::string content(size_t index, Napi::Value value);
@@ -104,7 +104,7 @@ private:
 };
 
 class UniqueFd {
-public:
+  public:
     explicit UniqueFd(int fd = -1) : fd_(fd) {}
     ~UniqueFd();
     UniqueFd(UniqueFd &&other) noexcept : fd_(other.release()) {}
@@ -124,7 +124,7 @@ public:
         return fd_ >= 0;
     }
 
-private:
+  private:
     int fd_;
 };
 

@@ -71,8 +71,8 @@ bool write_all(int fd, const std::string &content) {
     return true;
 }
 
-// F_SEAL_EXEC too, where it exists: a process that reaches the file through /proc/PID/exe could otherwise take the
-// execute bits away from everybody who shares it.
+// F_SEAL_EXEC too, where it exists: a process that reaches the file through /proc/PID/exe could otherwise
+// take the execute bits away from everybody who shares it.
 int seal(int fd) {
     const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
     int result = fcntl(fd, F_ADD_SEALS, seals | F_SEAL_EXEC);

@@ -11,7 +11,7 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 // Sums up one tree, in steps. What vanishes meanwhile does not count.
 class UsageCount {
-public:
+  public:
     UsageCount(std::string parent, std::string name) : parent_(std::move(parent)), name_(std::move(name)) {}
 
     // Goes on until the deadline; true when finished.
@@ -26,7 +26,7 @@ public:
         return inodes_;
     }
 
-private:
+  private:
     bool start();
     bool advance();
     void count(const char *name);

@@ -114,10 +114,11 @@ Outcome carry_out(const Operation &operation) {
 }
 
 class FileBatch : public Work {
-public:
-    FileBatch(Napi::Env env, std::vector<Operation> operations) : Work(env), operations_(std::move(operations)) {}
+  public:
+    FileBatch(Napi::Env env, std::vector<Operation> operations)
+        : Work(env), operations_(std::move(operations)) {}
 
-private:
+  private:
     std::optional<Failure> run() override {
         for (index_ = 0; index_ < operations_.size(); index_++)
             if (Outcome outcome = carry_out(operations_[index_]))
@@ -132,7 +133,8 @@ private:
     size_t index_ = 0;
 };
 
-// fileBatch(kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient: number[])
+// fileBatch(kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient:
+// number[])
 Napi::Value file_batch(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     Args args(info);

@@ -9,10 +9,10 @@ namespace podwright {
 namespace {
 
 class SyncFilesystem : public Work {
-public:
+  public:
     SyncFilesystem(Napi::Env env, std::string path) : Work(env), path_(std::move(path)) {}
 
-private:
+  private:
     std::optional<Failure> run() override {
         UniqueFd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
         if (!fd)

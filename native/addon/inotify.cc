@@ -10,7 +10,7 @@ namespace podwright {
 namespace {
 
 class InotifyPoller : public Poller {
-public:
+  public:
     InotifyPoller(Addon &addon, UniqueFd fd, Napi::Function on_event)
         : Poller(addon, std::move(fd)), on_event_(Napi::Persistent(on_event)) {}
 
@@ -21,7 +21,7 @@ public:
         return inotify_rm_watch(fd(), watch);
     }
 
-private:
+  private:
     // One buffer per turn: the rest is reported in the next one, so other handles are not starved.
     void ready(int, int) override {
         alignas(inotify_event) char buffer[16384];

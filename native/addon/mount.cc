@@ -17,7 +17,8 @@ Napi::Value mount_(const Napi::CallbackInfo &info) {
     std::string type = args.text(2);
     unsigned long flags = static_cast<unsigned long>(args.integer(3));
     std::optional<std::string> data = args.optional_text(4);
-    if (args.ok() && mount(source.c_str(), target.c_str(), type.c_str(), flags, data ? data->c_str() : nullptr) < 0)
+    if (args.ok() &&
+        mount(source.c_str(), target.c_str(), type.c_str(), flags, data ? data->c_str() : nullptr) < 0)
         return throw_errno(info.Env(), "mount", target);
     return info.Env().Undefined();
 }

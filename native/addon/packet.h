@@ -15,8 +15,8 @@ struct Received {
     std::vector<UniqueFd> fds;
 };
 
-// recvmsg(2) of one packet into `buffer` (MAX_PACKET_BYTES): false with errno. A packet that was cut, or whose
-// descriptors were, is EMSGSIZE; the descriptors that did arrive are closed.
+// recvmsg(2) of one packet into `buffer` (MAX_PACKET_BYTES): false with errno. A packet that was cut, or
+// whose descriptors were, is EMSGSIZE; the descriptors that did arrive are closed.
 bool receive_packet(int socket, char *buffer, Received &received);
 
 } // namespace podwright

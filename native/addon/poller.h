@@ -4,16 +4,17 @@
 
 namespace podwright {
 
-// A descriptor on the event loop: owns it, and lives until libuv has let go of the handle. JavaScript knows it by
-// its id only, so a call that comes after the end finds nothing instead of freed memory.
+// A descriptor on the event loop: owns it, and lives until libuv has let go of the handle. JavaScript knows
+// it by its id only, so a call that comes after the end finds nothing instead of freed memory.
 class Poller {
-public:
+  public:
     Poller(Addon &addon, UniqueFd fd) : addon_(addon), fd_(std::move(fd)) {}
     virtual ~Poller() = default;
     Poller(const Poller &) = delete;
     Poller &operator=(const Poller &) = delete;
 
-    // Starts polling and gives up ownership of `poller` to the loop. On failure throws, deletes and returns 0.
+    // Starts polling and gives up ownership of `poller` to the loop. On failure throws, deletes and returns
+    // 0.
     static uint32_t start(Poller *poller, int events, const char *syscall);
 
     // Stops at once, closes the descriptor, calls nothing back. Safe inside a callback and more than once.
@@ -23,7 +24,7 @@ public:
         return id_;
     }
 
-protected:
+  protected:
     // libuv stops the handle before it reports a negative status.
     virtual void ready(int status, int events) = 0;
 
@@ -40,10 +41,11 @@ protected:
         return addon_.env();
     }
     int poll(int events);
-    // Calls JavaScript from the loop, with microtasks afterwards; what it throws is an uncaught exception, not ours.
+    // Calls JavaScript from the loop, with microtasks afterwards; what it throws is an uncaught exception,
+    // not ours.
     void call(const Napi::FunctionReference &callback, std::initializer_list<napi_value> arguments);
 
-private:
+  private:
     static void on_poll(uv_poll_t *handle, int status, int events);
     static void on_close(uv_handle_t *handle);
 

@@ -33,7 +33,8 @@ struct SpawnPlan {
 
 int plan_attributes(SpawnPlan &plan) {
     sigset_t set;
-    // Not sigfillset(): it leaves out the two signals of the thread library, which the child would then ignore.
+    // Not sigfillset(): it leaves out the two signals of the thread library, which the child would then
+    // ignore.
     memset(&set, 0xff, sizeof set);
     int error = posix_spawnattr_setsigdefault(&plan.attributes, &set);
     sigemptyset(&set);
@@ -45,15 +46,17 @@ int plan_attributes(SpawnPlan &plan) {
     return error;
 }
 
-// Sources below the number of targets are copied above it first (kept in `copies` until the spawn is over), so no
-// dup2 can overwrite a later source, and none is onto itself, which would leave close-on-exec set.
+constexpr int NULL_DEVICE = -1;
+
+// Sources below the number of targets are copied above it first (kept in `copies` until the spawn is over),
+// so no dup2 can overwrite a later source, and none is onto itself, which would leave close-on-exec set.
 int plan_descriptors(SpawnPlan &plan, std::vector<int> &fds, std::vector<UniqueFd> &copies, Addon &addon) {
     const int count = static_cast<int>(fds.size());
     for (int &fd : fds) {
-        if (fd < 0)
+        if (fd == NULL_DEVICE)
             fd = addon.null_device();
         if (fd < 0)
-            return errno;
+            return fd == -1 ? errno : EBADF;
         if (fd < count) {
             UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, count));
             if (!copy)
@@ -86,8 +89,8 @@ Napi::Value spawn(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     Addon &addon = Addon::of(env);
     Args args(info);
-    // A program given as a descriptor is executed through our own /proc entry: the child's copy is closed by then,
-    // and leaving it open would hand it on.
+    // A program given as a descriptor is executed through our own /proc entry: the child's copy is closed by
+    // then, and leaving it open would hand it on.
     std::string file =
         info[0].IsNumber() ? addon.own_descriptors() + std::to_string(args.fd(0)) : args.text(0);
     std::vector<std::string> argv = args.texts(1);
@@ -126,11 +129,11 @@ Napi::Value spawn(const Napi::CallbackInfo &info) {
 }
 
 class ExitPoller : public Poller {
-public:
+  public:
     ExitPoller(Addon &addon, UniqueFd pidfd, Napi::Function callback)
         : Poller(addon, std::move(pidfd)), callback_(Napi::Persistent(callback)) {}
 
-private:
+  private:
     void ready(int, int) override {
         siginfo_t status = {};
         int result;
@@ -145,7 +148,8 @@ private:
         if (error == ECHILD)
             return call(callback_, {});
         if (error != 0)
-            return call(callback_, {env().Undefined(), env().Undefined(), to_error(env(), {"waitid", error})});
+            return call(callback_,
+                        {env().Undefined(), env().Undefined(), to_error(env(), {"waitid", error})});
         bool exited = status.si_code == CLD_EXITED;
         call(callback_, {Napi::Number::New(env(), exited ? status.si_status : 128 + status.si_status),
                          Napi::Number::New(env(), exited ? 0 : status.si_status)});
@@ -160,7 +164,8 @@ Napi::Value wait_pidfd(const Napi::CallbackInfo &info) {
     int pidfd = args.fd(0);
     Napi::Function callback = args.function(1);
     if (args.ok())
-        Poller::start(new ExitPoller(Addon::of(info.Env()), UniqueFd(pidfd), callback), UV_READABLE, "waitid");
+        Poller::start(new ExitPoller(Addon::of(info.Env()), UniqueFd(pidfd), callback), UV_READABLE,
+                      "waitid");
     return info.Env().Undefined();
 }
 

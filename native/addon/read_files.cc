@@ -15,10 +15,10 @@ struct FileContent {
 };
 
 class ReadFiles : public Work {
-public:
+  public:
     ReadFiles(Napi::Env env, std::vector<std::string> paths) : Work(env), paths_(std::move(paths)) {}
 
-private:
+  private:
     std::optional<Failure> run() override {
         auto buffer = std::make_unique_for_overwrite<char[]>(MAX_FILE_BYTES + 1);
         contents_.reserve(paths_.size());

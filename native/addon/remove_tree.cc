@@ -73,8 +73,8 @@ void TreeRemoval::remove_entry(const char *name, bool directory) {
         fail("unlinkat", errno, walk_.path(name));
 }
 
-// The current directory has been read to its end. Deleting while reading may skip entries, and processes may add
-// some: as long as a pass got anything done there is another one.
+// The current directory has been read to its end. Deleting while reading may skip entries, and processes may
+// add some: as long as a pass got anything done there is another one.
 void TreeRemoval::remove_directory() {
     const std::string name = walk_.name();
     const Tally tally = tallies_.back();

@@ -8,10 +8,10 @@ namespace podwright {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// Removes one tree, in steps. What cannot be removed is passed over, so that the rest goes; the first such failure is
-// the outcome.
+// Removes one tree, in steps. What cannot be removed is passed over, so that the rest goes; the first such
+// failure is the outcome.
 class TreeRemoval {
-public:
+  public:
     // `parent` and `name`: the tree is the entry of that name.
     TreeRemoval(std::string parent, std::string name) : parent_(std::move(parent)), name_(std::move(name)) {}
 
@@ -21,7 +21,7 @@ public:
         return failure_;
     }
 
-private:
+  private:
     // What happened in one directory on the way down to the current one.
     struct Tally {
         bool progress = false;

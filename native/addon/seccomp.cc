@@ -17,7 +17,7 @@ struct Compiled {
 };
 
 class Compilation {
-public:
+  public:
     Compilation(const SeccompRequest &request, Compiled &compiled)
         : request_(request), compiled_(compiled), filter_(seccomp_init(request.default_action)) {}
     ~Compilation() {
@@ -40,7 +40,7 @@ public:
         return export_program();
     }
 
-private:
+  private:
     std::optional<Failure> add_architectures() {
         architectures_.push_back(seccomp_arch_native());
         for (uint32_t architecture : request_.architectures) {
@@ -63,8 +63,8 @@ private:
             add_recent(rule, name);
             return std::nullopt;
         }
-        // Conditions on different arguments hold together. Several on the same argument are alternatives, as runc
-        // and its users have them: libseccomp takes one per argument.
+        // Conditions on different arguments hold together. Several on the same argument are alternatives, as
+        // runc and its users have them: libseccomp takes one per argument.
         if (!repeats_argument(rule.conditions))
             return add(rule.action, number, name, rule.conditions.data(), rule.conditions.size());
         for (const scmp_arg_cmp &condition : rule.conditions)
@@ -73,8 +73,8 @@ private:
         return std::nullopt;
     }
 
-    std::optional<Failure> add(uint32_t action, int number, const std::string &name, const scmp_arg_cmp *conditions,
-                               size_t count) {
+    std::optional<Failure> add(uint32_t action, int number, const std::string &name,
+                               const scmp_arg_cmp *conditions, size_t count) {
         const int error =
             seccomp_rule_add_array(filter_, action, number, static_cast<unsigned>(count), conditions);
         // EEXIST: an earlier rule says the same.
@@ -129,7 +129,8 @@ private:
         if (length <= 0 || pread(fd.get(), program.data(), program.size(), 0) != length)
             return Failure{"pread", EIO};
         const auto prologue = recent_calls_prologue(architectures_, recent_, answer_to_new_calls());
-        compiled_.bpf.assign(reinterpret_cast<const char *>(prologue.data()), prologue.size() * sizeof(sock_filter));
+        compiled_.bpf.assign(reinterpret_cast<const char *>(prologue.data()),
+                             prologue.size() * sizeof(sock_filter));
         compiled_.bpf += program;
         if (compiled_.bpf.size() / sizeof(sock_filter) > BPF_MAXINSNS)
             return Failure{"seccomp_export_bpf", E2BIG};
@@ -144,10 +145,10 @@ private:
 };
 
 class CompileSeccomp : public Work {
-public:
+  public:
     CompileSeccomp(Napi::Env env, SeccompRequest request) : Work(env), request_(std::move(request)) {}
 
-private:
+  private:
     std::optional<Failure> run() override {
         return Compilation(request_, compiled_).run();
     }
@@ -227,7 +228,8 @@ Napi::Value compile_seccomp(const Napi::CallbackInfo &info) {
 
 Napi::Value seccomp_version_(const Napi::CallbackInfo &info) {
     const scmp_version *version = seccomp_version();
-    return Napi::String::New(info.Env(), std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
+    return Napi::String::New(info.Env(), std::to_string(version->major) + "." +
+                                             std::to_string(version->minor) + "." +
                                              std::to_string(version->micro));
 }
 

@@ -25,12 +25,13 @@ struct RecentCall {
     uint32_t action;
 };
 
-// The number of a call newer than libseccomp 2.5.4 (Linux 5.17), the same on every architecture but MIPS; or -1.
+// The number of a call newer than libseccomp 2.5.4 (Linux 5.17), the same on every architecture but MIPS; or
+// -1.
 int recent_call_number(const std::string &name);
 
 // Instructions to go before the program: they decide the calls above the newest one that libseccomp knows, as
-// `recent` says or else with `otherwise` (ENOSYS makes programs fall back to an older call). Everything else, and
-// those too if there is no `otherwise`, falls through to the program.
+// `recent` says or else with `otherwise` (ENOSYS makes programs fall back to an older call). Everything else,
+// and those too if there is no `otherwise`, falls through to the program.
 std::vector<sock_filter> recent_calls_prologue(const std::vector<uint32_t> &architectures,
                                                const std::vector<RecentCall> &recent,
                                                std::optional<uint32_t> otherwise);

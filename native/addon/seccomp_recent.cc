@@ -17,13 +17,14 @@ struct NamedCall {
     int number;
 };
 
-// include/uapi/asm-generic/unistd.h after set_mempolicy_home_node (450); since 424 all tables share their numbers.
+// include/uapi/asm-generic/unistd.h after set_mempolicy_home_node (450); since 424 all tables share their
+// numbers.
 constexpr NamedCall RECENT_CALLS[] = {
-    {"cachestat", 451},       {"fchmodat2", 452},         {"map_shadow_stack", 453}, {"futex_wake", 454},
-    {"futex_wait", 455},      {"futex_requeue", 456},     {"statmount", 457},        {"listmount", 458},
+    {"cachestat", 451},         {"fchmodat2", 452},         {"map_shadow_stack", 453}, {"futex_wake", 454},
+    {"futex_wait", 455},        {"futex_requeue", 456},     {"statmount", 457},        {"listmount", 458},
     {"lsm_get_self_attr", 459}, {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461}, {"mseal", 462},
-    {"setxattrat", 463},      {"getxattrat", 464},        {"listxattrat", 465},      {"removexattrat", 466},
-    {"open_tree_attr", 467},  {"file_getattr", 468},      {"file_setattr", 469},
+    {"setxattrat", 463},        {"getxattrat", 464},        {"listxattrat", 465},      {"removexattrat", 466},
+    {"open_tree_attr", 467},    {"file_getattr", 468},      {"file_setattr", 469},
 };
 
 constexpr uint32_t X32_BIT = 0x40000000;
@@ -69,7 +70,7 @@ uint32_t range_end(uint32_t architecture) {
 }
 
 class Prologue {
-public:
+  public:
     void load(uint32_t offset) {
         code_.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
     }
@@ -84,7 +85,8 @@ public:
         code_.push_back(BPF_JUMP(BPF_JMP | comparison | BPF_K, value, static_cast<uint8_t>(count), 0));
     }
     // For one architecture; the token of x32 in the kernel's data is that of x86_64.
-    void add(uint32_t architecture, const std::vector<RecentCall> &recent, std::optional<uint32_t> otherwise) {
+    void add(uint32_t architecture, const std::vector<RecentCall> &recent,
+             std::optional<uint32_t> otherwise) {
         const uint32_t newest = newest_known(architecture);
         const size_t answers = 2 * recent.size() + (otherwise ? 1 : 0);
         if (newest == 0 || answers == 0)
@@ -105,7 +107,7 @@ public:
         return std::move(code_);
     }
 
-private:
+  private:
     std::vector<sock_filter> code_;
 };
 
@@ -126,7 +128,8 @@ std::vector<sock_filter> recent_calls_prologue(const std::vector<uint32_t> &arch
                                                std::optional<uint32_t> otherwise) {
     Prologue prologue;
     for (uint32_t architecture : architectures)
-        prologue.add(architecture, shares_numbers(architecture) ? recent : std::vector<RecentCall>(), otherwise);
+        prologue.add(architecture, shares_numbers(architecture) ? recent : std::vector<RecentCall>(),
+                     otherwise);
     return prologue.take();
 }
 

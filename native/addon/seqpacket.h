@@ -9,7 +9,7 @@ namespace podwright {
 
 // One SOCK_SEQPACKET connection on the loop.
 class SeqpacketPoller : public Poller {
-public:
+  public:
     SeqpacketPoller(Addon &addon, UniqueFd fd, Napi::Function on_packet, Napi::Function on_close)
         : Poller(addon, std::move(fd)), on_packet_(Napi::Persistent(on_packet)),
           on_close_(Napi::Persistent(on_close)) {}
@@ -17,7 +17,7 @@ public:
     // 0 if sent or queued, else errno.
     int send(std::string data, const std::vector<int> &fds);
 
-private:
+  private:
     struct Queued {
         std::string data;
         std::vector<UniqueFd> fds;
@@ -34,7 +34,8 @@ private:
     Napi::FunctionReference on_close_;
     std::deque<Queued> queue_;
     size_t queued_bytes_ = 0;
-    // The peer vanished with packets of ours unread: reported once, before the packets that it had still sent.
+    // The peer vanished with packets of ours unread: reported once, before the packets that it had still
+    // sent.
     int reset_ = 0;
 };
 

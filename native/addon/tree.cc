@@ -5,13 +5,14 @@
 namespace podwright {
 namespace {
 
-// A walk over a big tree is many short works: between two of them others get the thread, and the caller may pause.
+// A walk over a big tree is many short works: between two of them others get the thread, and the caller may
+// pause.
 template <typename Walk> class Step : public Work {
-public:
+  public:
     Step(Napi::Env env, std::shared_ptr<Walk> walk, int64_t budget_ms)
         : Work(env), walk_(std::move(walk)), budget_(budget_ms) {}
 
-private:
+  private:
     std::optional<Failure> run() override {
         finished_ = walk_->step(std::chrono::steady_clock::now() + budget_);
         return finished_ ? walk_->failure() : std::nullopt;

@@ -10,11 +10,12 @@
 
 namespace podwright {
 
-// Walks a directory tree by descriptors: never follows a symlink, never enters a mount, whatever a process that lives
-// in the tree renames meanwhile. Depth costs memory per level but only a fixed number of descriptors: those of the
-// levels far above are closed and opened again through "..", and must then be the directories they were.
+// Walks a directory tree by descriptors: never follows a symlink, never enters a mount, whatever a process
+// that lives in the tree renames meanwhile. Depth costs memory per level but only a fixed number of
+// descriptors: those of the levels far above are closed and opened again through "..", and must then be the
+// directories they were.
 class TreeWalk {
-public:
+  public:
     // The directory that holds the top of the tree; not itself walked.
     int begin(const std::string &path);
 
@@ -24,7 +25,8 @@ public:
     };
     // 1: an entry (valid until the next call), 0: the directory has no more, else -errno.
     int next(Entry &entry);
-    // Makes a child of the current directory the current one. -EXDEV: a mount. -ENOTDIR, -ELOOP: not a directory.
+    // Makes a child of the current directory the current one. -EXDEV: a mount. -ENOTDIR, -ELOOP: not a
+    // directory.
     int enter(const char *name);
     // Back to the parent.
     int leave();
@@ -42,7 +44,7 @@ public:
     // For messages: of the current directory, or of an entry of it.
     std::string path(const char *entry = nullptr) const;
 
-private:
+  private:
     struct Level {
         UniqueFd fd;
         std::string name;

@@ -12,14 +12,15 @@ namespace {
 
 // POLLPRI on a file of cgroupfs or /proc/pressure.
 class PriorityPoller : public Poller {
-public:
+  public:
     PriorityPoller(Addon &addon, UniqueFd fd, Napi::Function on_event, Napi::Function on_end)
-        : Poller(addon, std::move(fd)), on_event_(Napi::Persistent(on_event)), on_end_(Napi::Persistent(on_end)) {}
+        : Poller(addon, std::move(fd)), on_event_(Napi::Persistent(on_event)),
+          on_end_(Napi::Persistent(on_end)) {}
 
-private:
-    // These files report POLLERR with every event, upon which libuv may have stopped the handle. Only a read makes
-    // a cgroup file quiet again, and it must come before the callback: what changes later is a new event. A file
-    // whose cgroup was removed is readable no more and would report events without end.
+  private:
+    // These files report POLLERR with every event, upon which libuv may have stopped the handle. Only a read
+    // makes a cgroup file quiet again, and it must come before the callback: what changes later is a new
+    // event. A file whose cgroup was removed is readable no more and would report events without end.
     void ready(int status, int) override {
         char content[4096];
         const bool gone = pread(fd(), content, sizeof content, 0) < 0;
@@ -51,11 +52,11 @@ Napi::Value watch_priority(const Napi::CallbackInfo &info) {
 }
 
 class EventPoller : public Poller {
-public:
+  public:
     EventPoller(Addon &addon, UniqueFd fd, Napi::Function on_event)
         : Poller(addon, std::move(fd)), on_event_(Napi::Persistent(on_event)) {}
 
-private:
+  private:
     void ready(int, int) override {
         eventfd_t count = 0;
         if (eventfd_read(fd(), &count) == 0)

@@ -8,7 +8,7 @@ namespace podwright {
 
 // Bounded work on libuv's thread pool behind a promise. `run` may not touch JavaScript.
 class Work : public Napi::AsyncWorker {
-public:
+  public:
     explicit Work(Napi::Env env) : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
 
     // Queues the work, which deletes itself at its end.
@@ -18,7 +18,7 @@ public:
         return promise;
     }
 
-protected:
+  protected:
     virtual std::optional<Failure> run() = 0;
     virtual Napi::Value result(Napi::Env env) {
         return env.Undefined();
@@ -26,7 +26,7 @@ protected:
     // Called with the error before it is thrown, to add to it.
     virtual void describe(Napi::Object) {}
 
-private:
+  private:
     void Execute() final {
         failure_ = run();
     }
