@@ -1,7 +1,14 @@
 import { constants } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { closeFd, fileBatch, openat2, readFiles, watchPriority, type FileOperation } from '../../native/index.js';
+import {
+  closeFd,
+  fileBatch,
+  openat2,
+  readFiles,
+  watchPriority,
+  type FileOperation,
+} from '../../native/index.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { hierarchyOf, type CgroupLayout } from './layout.js';
@@ -41,7 +48,9 @@ export class FsCgroup implements Cgroup {
     const v1 = this.directories.get('memory');
     if (v1 !== undefined) return join(v1, 'memory.oom_control');
     const unified = this.directories.get('');
-    return unified !== undefined && this.layout.unifiedControllers.has('memory') ? join(unified, 'memory.events') : undefined;
+    return unified !== undefined && this.layout.unifiedControllers.has('memory')
+      ? join(unified, 'memory.events')
+      : undefined;
   }
 
   get killPath(): string {
@@ -51,8 +60,10 @@ export class FsCgroup implements Cgroup {
 
   /** The hierarchy that is asked which processes there are. */
   private get processDirectory(): string {
-    const directory = this.directories.get('') ?? this.directories.get('freezer') ?? this.directories.values().next().value;
-    if (directory === undefined) throw new RuntimeError('FailedPrecondition', 'this host has no cgroup hierarchy');
+    const directory =
+      this.directories.get('') ?? this.directories.get('freezer') ?? this.directories.values().next().value;
+    if (directory === undefined)
+      throw new RuntimeError('FailedPrecondition', 'this host has no cgroup hierarchy');
     return directory;
   }
 
@@ -69,10 +80,14 @@ export class FsCgroup implements Cgroup {
       await attachDevices();
     } catch (error) {
       await putBack(undo);
-      throw new RuntimeError(isErrno(error, 'EINVAL', 'ERANGE', 'EBUSY') ? 'InvalidArgument' : 'Internal', 'set limits of cgroup', {
-        subject: this.path,
-        cause: messageOf(error),
-      });
+      throw new RuntimeError(
+        isErrno(error, 'EINVAL', 'ERANGE', 'EBUSY') ? 'InvalidArgument' : 'Internal',
+        'set limits of cgroup',
+        {
+          subject: this.path,
+          cause: messageOf(error),
+        },
+      );
     }
   }
 
@@ -80,7 +95,13 @@ export class FsCgroup implements Cgroup {
     const pids: number[] = [];
     for (const directory of await this.treeOf(this.processDirectory)) {
       const [text] = await readFiles([join(directory, 'cgroup.procs')]);
-      if (typeof text === 'string') pids.push(...text.split('\n').filter((line) => line !== '').map(Number));
+      if (typeof text === 'string')
+        pids.push(
+          ...text
+            .split('\n')
+            .filter((line) => line !== '')
+            .map(Number),
+        );
       else if (!isErrno(text, 'ENOENT', 'ENODEV')) throw text ?? new Error('unreadable cgroup.procs');
     }
     return pids;
@@ -147,7 +168,8 @@ export class FsCgroup implements Cgroup {
 
   private async freezeUnified(value: '0' | '1'): Promise<void> {
     const unified = this.directories.get('');
-    if (unified === undefined) throw new RuntimeError('FailedPrecondition', 'this host has no cgroup freezer');
+    if (unified === undefined)
+      throw new RuntimeError('FailedPrecondition', 'this host has no cgroup freezer');
     await fileBatch([{ op: 'write', path: join(unified, 'cgroup.freeze'), data: value }]);
     await this.untilEvent('frozen', value);
   }
@@ -168,7 +190,11 @@ export class FsCgroup implements Cgroup {
 
   async createExec(name: string): Promise<ExecCgroup> {
     const base = this.directories.get('') ?? this.directories.get('freezer');
-    if (base === undefined) throw new RuntimeError('FailedPrecondition', 'this host has neither a unified cgroup tree nor a freezer');
+    if (base === undefined)
+      throw new RuntimeError(
+        'FailedPrecondition',
+        'this host has neither a unified cgroup tree nor a freezer',
+      );
     const directory = join(base, name);
     await fileBatch([{ op: 'mkdir', path: directory, mode: 0o755 }]);
     const { v1TasksPaths, unifiedPath } = this.join;
@@ -176,7 +202,12 @@ export class FsCgroup implements Cgroup {
       path: directory,
       join:
         unifiedPath === undefined
-          ? { v1TasksPaths: v1TasksPaths.map((tasks) => (dirname(tasks) === base ? join(directory, 'tasks') : tasks)), unifiedPath }
+          ? {
+              v1TasksPaths: v1TasksPaths.map((tasks) =>
+                dirname(tasks) === base ? join(directory, 'tasks') : tasks,
+              ),
+              unifiedPath,
+            }
           : { v1TasksPaths, unifiedPath: directory },
       remove: () => fileBatch([{ op: 'rmdir', path: directory, missingOk: true }]),
     };
@@ -195,11 +226,16 @@ export class FsCgroup implements Cgroup {
   /** Below a cgroup may be those of its execs and whatever the container made; killed processes may still be leaving. */
   private async removeTrees(roots: readonly string[]): Promise<void> {
     await this.untilEmpty(AbortSignal.timeout(EMPTY_TIMEOUT_MS)).catch((error: unknown) => {
-      throw new RuntimeError('FailedPrecondition', 'remove cgroup', { subject: this.path, cause: `processes are left (${messageOf(error)})` });
+      throw new RuntimeError('FailedPrecondition', 'remove cgroup', {
+        subject: this.path,
+        cause: `processes are left (${messageOf(error)})`,
+      });
     });
     for (const root of roots) {
       const tree = await this.treeOf(root);
-      await fileBatch([...tree].reverse().map((directory) => ({ op: 'rmdir', path: directory, missingOk: true })));
+      await fileBatch(
+        [...tree].reverse().map((directory) => ({ op: 'rmdir', path: directory, missingOk: true })),
+      );
     }
   }
 
@@ -305,7 +341,13 @@ function isAbove(value: string | undefined, bound: string | undefined): boolean 
 /** The content as it can be written back; files that only take commands (devices, maps) have no such thing. */
 function restorable(file: string, content: string): string | undefined {
   const name = basename(file);
-  if (name.startsWith('devices.') || name.includes('_device') || name.startsWith('io.') || name === 'memory.oom_control') return undefined;
+  if (
+    name.startsWith('devices.') ||
+    name.includes('_device') ||
+    name.startsWith('io.') ||
+    name === 'memory.oom_control'
+  )
+    return undefined;
   return content.trim();
 }
 

@@ -24,16 +24,28 @@ export class CgroupfsDriver implements CgroupDriver {
     private readonly defaultParent: string,
   ) {
     this.mode = layout.mode;
-    this.controllers = new Set([...layout.v1.flatMap((hierarchy) => hierarchy.controllers), ...layout.unifiedControllers]);
+    this.controllers = new Set([
+      ...layout.v1.flatMap((hierarchy) => hierarchy.controllers),
+      ...layout.unifiedControllers,
+    ]);
   }
 
   path(parent: string, id: string): string {
     const base = parent === '' ? this.defaultParent : parent;
     if (base.endsWith('.slice')) {
-      throw new RuntimeError('InvalidArgument', `cgroup parent ${base} is a systemd slice`, { cause: 'the cgroup driver is cgroupfs' });
+      throw new RuntimeError('InvalidArgument', `cgroup parent ${base} is a systemd slice`, {
+        cause: 'the cgroup driver is cgroupfs',
+      });
     }
-    if (!base.startsWith('/') || base.includes('\0') || base.split('/').some((part) => part === '..' || part === '.' || part.length > 255)) {
-      throw new RuntimeError('InvalidArgument', `cgroup parent ${JSON.stringify(base)} is no absolute path without dots`);
+    if (
+      !base.startsWith('/') ||
+      base.includes('\0') ||
+      base.split('/').some((part) => part === '..' || part === '.' || part.length > 255)
+    ) {
+      throw new RuntimeError(
+        'InvalidArgument',
+        `cgroup parent ${JSON.stringify(base)} is no absolute path without dots`,
+      );
     }
     return path.posix.join(base, id);
   }
@@ -45,17 +57,25 @@ export class CgroupfsDriver implements CgroupDriver {
   async create(cgroupPath: string, resources: Resources | undefined): Promise<Cgroup> {
     const cgroup = new FsCgroup(this.layout, cgroupPath);
     const limits = await limitOperations(this.layout, cgroup.directories, resources ?? {});
-    const leaf = [...cgroup.directories.values()].map((directory): FileOperation => ({ op: 'mkdir', path: directory, mode: 0o755 }));
+    const leaf = [...cgroup.directories.values()].map((directory): FileOperation => ({
+      op: 'mkdir',
+      path: directory,
+      mode: 0o755,
+    }));
     const cpuset = await this.cpusetOfParent(cgroupPath);
     try {
       await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations]);
       await limits.attachDevices();
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) await cgroup.remove();
-      throw new RuntimeError(isErrno(error, 'EINVAL', 'ERANGE') ? 'InvalidArgument' : 'Internal', 'create cgroup', {
-        subject: cgroupPath,
-        cause: messageOf(error),
-      });
+      throw new RuntimeError(
+        isErrno(error, 'EINVAL', 'ERANGE') ? 'InvalidArgument' : 'Internal',
+        'create cgroup',
+        {
+          subject: cgroupPath,
+          cause: messageOf(error),
+        },
+      );
     }
     return cgroup;
   }
@@ -73,8 +93,14 @@ export class CgroupfsDriver implements CgroupDriver {
       await this.makeParents(path.posix.dirname(cgroupPath));
       await new FsCgroup(this.layout, cgroupPath).remove();
       const cpuset = await this.cpusetOfParent(cgroupPath);
-      const others = operations.filter((operation) => !CPUSET_FILES.some((file) => operation.path.endsWith(`/${file}`) && cpuset.length > 0));
-      await fileBatch([...others.filter(isMkdir), ...cpuset, ...others.filter((operation) => !isMkdir(operation))]);
+      const others = operations.filter(
+        (operation) => !CPUSET_FILES.some((file) => operation.path.endsWith(`/${file}`) && cpuset.length > 0),
+      );
+      await fileBatch([
+        ...others.filter(isMkdir),
+        ...cpuset,
+        ...others.filter((operation) => !isMkdir(operation)),
+      ]);
     }
   }
 
@@ -85,7 +111,14 @@ export class CgroupfsDriver implements CgroupDriver {
       const level = `/${levels.slice(0, depth).join('/')}`;
       await this.delegate(path.posix.dirname(level));
       const directories = new FsCgroup(this.layout, level).directories;
-      await fileBatch([...directories.values()].map((directory) => ({ op: 'mkdir', path: directory, mode: 0o755, existOk: true })));
+      await fileBatch(
+        [...directories.values()].map((directory) => ({
+          op: 'mkdir',
+          path: directory,
+          mode: 0o755,
+          existOk: true,
+        })),
+      );
       await fileBatch(await this.emptyCpusets(level));
     }
     await this.delegate(parent);
@@ -97,7 +130,11 @@ export class CgroupfsDriver implements CgroupDriver {
     const directory = path.join(this.layout.unified, level);
     const available = DELEGATED.filter((name) => this.layout.unifiedControllers.has(name));
     await fileBatch([
-      { op: 'write', path: path.join(directory, 'cgroup.subtree_control'), data: available.map((name) => `+${name}`).join(' ') },
+      {
+        op: 'write',
+        path: path.join(directory, 'cgroup.subtree_control'),
+        data: available.map((name) => `+${name}`).join(' '),
+      },
     ]);
   }
 
@@ -113,7 +150,9 @@ export class CgroupfsDriver implements CgroupDriver {
     const values = await readFiles(CPUSET_FILES.map((file) => path.join(parent, file)));
     return CPUSET_FILES.flatMap((file, index): FileOperation[] => {
       const value = values[index];
-      return typeof value === 'string' && value.trim() !== '' ? [{ op: 'write', path: path.join(own, file), data: value.trim() }] : [];
+      return typeof value === 'string' && value.trim() !== ''
+        ? [{ op: 'write', path: path.join(own, file), data: value.trim() }]
+        : [];
     });
   }
 

@@ -36,7 +36,9 @@ export function deviceProgram({ allowByDefault, exceptions }: DevicePolicy): Uin
 function exceptionCode(exception: DevicePolicy['exceptions'][number], allowByDefault: boolean): number[][] {
   const bits = [...exception.access].reduce((sum, letter) => sum | (accessBits[letter] ?? 0), 0);
   // Each test jumps behind the block when it does not fit; the offsets are filled in once the length is known.
-  const tests: ((skip: number) => number[])[] = [(skip) => insn(BPF_JNE_IMM, 2, 0, skip, typeBits[exception.type])];
+  const tests: ((skip: number) => number[])[] = [
+    (skip) => insn(BPF_JNE_IMM, 2, 0, skip, typeBits[exception.type]),
+  ];
   if (exception.major >= 0) tests.push((skip) => insn(BPF_JNE_IMM, 4, 0, skip, exception.major));
   if (exception.minor >= 0) tests.push((skip) => insn(BPF_JNE_IMM, 5, 0, skip, exception.minor));
   if (bits !== 7) {

@@ -52,8 +52,13 @@ function invalid(index: number, what: string): RuntimeError {
 }
 
 /** Writes for devices.allow and devices.deny of v1, in order. Rules for type `a` take no numbers there. */
-export function deviceWritesV1(rules: readonly FullDeviceRule[]): readonly { readonly file: string; readonly value: string }[] {
-  return rules.map((rule) => ({ file: rule.allow ? 'devices.allow' : 'devices.deny', value: printRule(rule) }));
+export function deviceWritesV1(
+  rules: readonly FullDeviceRule[],
+): readonly { readonly file: string; readonly value: string }[] {
+  return rules.map((rule) => ({
+    file: rule.allow ? 'devices.allow' : 'devices.deny',
+    value: printRule(rule),
+  }));
 }
 
 function printRule({ type, major, minor, access }: FullDeviceRule): string {
@@ -64,7 +69,12 @@ function printRule({ type, major, minor, access }: FullDeviceRule): string {
 /** What a list of rules comes to: the default and its exceptions, as the kernel's v1 controller keeps them. */
 export interface DevicePolicy {
   readonly allowByDefault: boolean;
-  readonly exceptions: readonly { readonly type: 'b' | 'c'; readonly major: number; readonly minor: number; readonly access: string }[];
+  readonly exceptions: readonly {
+    readonly type: 'b' | 'c';
+    readonly major: number;
+    readonly minor: number;
+    readonly access: string;
+  }[];
 }
 
 /** Folds rules in order (kernel: security/device_cgroup.c, as documented in cgroup-v1/devices.rst). */

@@ -4,7 +4,10 @@ import { RuntimeError } from '../errors.js';
 import type { CgroupDriver } from './types.js';
 
 /** @throws FailedPrecondition when the host mounts no cgroups, Unimplemented for the systemd driver */
-export async function openCgroupDriver(options: { readonly driver: 'cgroupfs' | 'systemd'; readonly parent: string }): Promise<CgroupDriver> {
+export async function openCgroupDriver(options: {
+  readonly driver: 'cgroupfs' | 'systemd';
+  readonly parent: string;
+}): Promise<CgroupDriver> {
   if (options.driver === 'systemd') throw new RuntimeError('Unimplemented', 'the systemd cgroup driver');
   const layout = await detectLayout();
   if (layout.v1.length === 0 && layout.unified === undefined) {

@@ -44,10 +44,14 @@ export function parseMountinfo(text: string): { v1: Hierarchy[]; unified: string
     const mountpoint = left?.split(' ')[4];
     const fields = right?.split(' ');
     if (mountpoint === undefined || fields === undefined) continue;
-    const target = mountpoint.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
+    const target = mountpoint.replace(/\\(\d{3})/g, (_, octal: string) =>
+      String.fromCharCode(parseInt(octal, 8)),
+    );
     if (fields[0] === 'cgroup2') unified ??= target;
     if (fields[0] !== 'cgroup') continue;
-    const controllers = (fields[2] ?? '').split(',').filter((word) => v1Controllers.has(word) || word.startsWith('name='));
+    const controllers = (fields[2] ?? '')
+      .split(',')
+      .filter((word) => v1Controllers.has(word) || word.startsWith('name='));
     const known = v1.some((hierarchy) => hierarchy.controllers.join() === controllers.join());
     if (controllers.length > 0 && !known) v1.push({ mountpoint: target, controllers });
   }
@@ -57,7 +61,12 @@ export function parseMountinfo(text: string): { v1: Hierarchy[]; unified: string
 export async function detectLayout(): Promise<CgroupLayout> {
   const { v1, unified } = parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8'));
   const unifiedControllers = new Set(
-    unified === undefined ? [] : (await readFile(path.join(unified, 'cgroup.controllers'), 'utf8')).trim().split(' ').filter((name) => name !== ''),
+    unified === undefined
+      ? []
+      : (await readFile(path.join(unified, 'cgroup.controllers'), 'utf8'))
+          .trim()
+          .split(' ')
+          .filter((name) => name !== ''),
   );
   const mode = unified === undefined ? 'v1' : v1.length === 0 ? 'v2' : 'hybrid';
   return { mode, v1, unified, unifiedControllers };

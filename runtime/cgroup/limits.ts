@@ -1,7 +1,15 @@
 import { constants } from 'node:fs';
 import { access, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { bpfAttachCgroupDevice, bpfDetachCgroupDevice, bpfLoadCgroupDevice, bpfQueryCgroupDevice, closeFd, openat2, type FileOperation } from '../../native/index.js';
+import {
+  bpfAttachCgroupDevice,
+  bpfDetachCgroupDevice,
+  bpfLoadCgroupDevice,
+  bpfQueryCgroupDevice,
+  closeFd,
+  openat2,
+  type FileOperation,
+} from '../../native/index.js';
 import { RuntimeError } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { deviceProgram } from './device-program.js';
@@ -37,7 +45,8 @@ export async function limitOperations(
   const rules = completeDeviceRules(resources.devices);
   const devices = hierarchyOf(layout, 'devices') === undefined ? undefined : directories.get('devices');
   if (devices !== undefined) {
-    for (const { file, value } of deviceWritesV1(rules)) operations.push({ op: 'write', path: path.join(devices, file), data: value });
+    for (const { file, value } of deviceWritesV1(rules))
+      operations.push({ op: 'write', path: path.join(devices, file), data: value });
   }
   const unified = directories.get('');
   return {
@@ -55,10 +64,13 @@ async function fileOf(
   { controller, file, optional }: ControlValue,
 ): Promise<string | undefined> {
   const directory = layout.mode === 'v2' ? directories.get('') : directories.get(controller);
-  const available = layout.mode === 'v2' ? layout.unifiedControllers.has(controller) : directory !== undefined;
+  const available =
+    layout.mode === 'v2' ? layout.unifiedControllers.has(controller) : directory !== undefined;
   if (directory === undefined || !available) {
     if (optional === true) return undefined;
-    throw new RuntimeError('FailedPrecondition', `this host has no ${controller} cgroup controller`, { cause: `${file} cannot be set` });
+    throw new RuntimeError('FailedPrecondition', `this host has no ${controller} cgroup controller`, {
+      cause: `${file} cannot be set`,
+    });
   }
   if (optional === true && !(await isKnown(layout, controller, file, directory))) return undefined;
   return path.join(directory, file);
@@ -67,10 +79,20 @@ async function fileOf(
 const knownFiles = new Map<string, Promise<ReadonlySet<string>>>();
 
 /** Whether the kernel has this control file: looked up once per controller in a directory that has all of them. */
-async function isKnown(layout: CgroupLayout, controller: string, file: string, directory: string): Promise<boolean> {
+async function isKnown(
+  layout: CgroupLayout,
+  controller: string,
+  file: string,
+  directory: string,
+): Promise<boolean> {
   const parent = path.dirname(directory);
   const key = `${layout.mode} ${controller}`;
-  const files = knownFiles.get(key) ?? readdir(parent).then((names) => new Set(names), () => new Set<string>());
+  const files =
+    knownFiles.get(key) ??
+    readdir(parent).then(
+      (names) => new Set(names),
+      () => new Set<string>(),
+    );
   knownFiles.set(key, files);
   return (await files).has(file) || (await exists(path.join(directory, file)));
 }

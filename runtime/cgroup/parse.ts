@@ -29,7 +29,15 @@ export function parsePsi(text: string | undefined): Psi | undefined {
 }
 
 function parsePsiLine(text: string, kind: string): PsiValues | undefined {
-  const match = new RegExp(`^${kind} avg10=([\\d.]+) avg60=([\\d.]+) avg300=([\\d.]+) total=(\\d+)`, 'm').exec(text);
+  const match = new RegExp(
+    `^${kind} avg10=([\\d.]+) avg60=([\\d.]+) avg300=([\\d.]+) total=(\\d+)`,
+    'm',
+  ).exec(text);
   if (match === null) return undefined;
-  return { avg10: Number(match[1]), avg60: Number(match[2]), avg300: Number(match[3]), totalUs: BigInt(match[4] ?? 0) };
+  return {
+    avg10: Number(match[1]),
+    avg60: Number(match[2]),
+    avg300: Number(match[3]),
+    totalUs: BigInt(match[4] ?? 0),
+  };
 }

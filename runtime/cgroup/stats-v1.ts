@@ -26,13 +26,17 @@ const NS_PER_TICK = 10_000_000n;
 const UNLIMITED = 1n << 62n;
 
 /** What is read of each cgroup: the mounted controllers' files, and the pressure files of a hybrid's unified tree. */
-export function filesV1(layout: CgroupLayout): readonly { readonly mountpoint: string; readonly file: string }[] {
+export function filesV1(
+  layout: CgroupLayout,
+): readonly { readonly mountpoint: string; readonly file: string }[] {
   const files = Object.entries(byController).flatMap(([controller, names]) => {
     const hierarchy = hierarchyOf(layout, controller);
     return hierarchy === undefined ? [] : names.map((file) => ({ mountpoint: hierarchy.mountpoint, file }));
   });
   const { unified } = layout;
-  return unified === undefined ? files : [...files, ...pressureFiles.map((file) => ({ mountpoint: unified, file }))];
+  return unified === undefined
+    ? files
+    : [...files, ...pressureFiles.map((file) => ({ mountpoint: unified, file }))];
 }
 
 export function parseStatsV1(readings: Readings, atNs: bigint): CgroupStats {
@@ -99,14 +103,26 @@ function parsePids(readings: Readings): CgroupStats['pids'] {
 function parseIo(readings: Readings): CgroupStats['io'] {
   const bytes = readings.get('blkio.throttle.io_service_bytes_recursive');
   if (bytes === undefined) return undefined;
-  const counts = new Map(ioLines(readings.get('blkio.throttle.io_serviced_recursive') ?? '').map((line) => [`${line.device} ${line.op}`, line.value]));
+  const counts = new Map(
+    ioLines(readings.get('blkio.throttle.io_serviced_recursive') ?? '').map((line) => [
+      `${line.device} ${line.op}`,
+      line.value,
+    ]),
+  );
   return {
-    entries: ioLines(bytes).map(({ device, op, value }) => ({ device, op, bytes: value, ops: counts.get(`${device} ${op}`) ?? 0n })),
+    entries: ioLines(bytes).map(({ device, op, value }) => ({
+      device,
+      op,
+      bytes: value,
+      ops: counts.get(`${device} ${op}`) ?? 0n,
+    })),
     psi: parsePsi(readings.get('io.pressure')),
   };
 }
 
-function ioLines(text: string): readonly { readonly device: string; readonly op: string; readonly value: bigint }[] {
+function ioLines(
+  text: string,
+): readonly { readonly device: string; readonly op: string; readonly value: bigint }[] {
   return [...text.matchAll(/^(\d+:\d+) (\w+) (\d+)$/gm)].map((match) => ({
     device: match[1] ?? '',
     op: match[2] ?? '',

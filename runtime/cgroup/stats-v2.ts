@@ -21,7 +21,9 @@ const fileNames = [
 
 const NS_PER_US = 1000n;
 
-export function filesV2(layout: CgroupLayout): readonly { readonly mountpoint: string; readonly file: string }[] {
+export function filesV2(
+  layout: CgroupLayout,
+): readonly { readonly mountpoint: string; readonly file: string }[] {
   const mountpoint = layout.unified ?? '/';
   return fileNames.map((file) => ({ mountpoint, file }));
 }
@@ -83,8 +85,15 @@ function parseIo(readings: Readings): CgroupStats['io'] {
     .filter((line) => line.includes(' '))
     .flatMap((line) => {
       const [device = '', ...pairs] = line.split(' ');
-      const values = new Map(pairs.map((pair) => [pair.split('=')[0] ?? '', parseNumber(pair.split('=')[1]) ?? 0n]));
-      const entry = (op: string, letter: string) => ({ device, op, bytes: values.get(`${letter}bytes`) ?? 0n, ops: values.get(`${letter}ios`) ?? 0n });
+      const values = new Map(
+        pairs.map((pair) => [pair.split('=')[0] ?? '', parseNumber(pair.split('=')[1]) ?? 0n]),
+      );
+      const entry = (op: string, letter: string) => ({
+        device,
+        op,
+        bytes: values.get(`${letter}bytes`) ?? 0n,
+        ops: values.get(`${letter}ios`) ?? 0n,
+      });
       return [entry('Read', 'r'), entry('Write', 'w'), entry('Discard', 'd')];
     });
   return { entries, psi: parsePsi(readings.get('io.pressure')) };

@@ -10,9 +10,14 @@ import type { CgroupStats } from './types.js';
 export type Readings = ReadonlyMap<string, string>;
 
 /** Reads the figures of many cgroups in one hop of the thread pool. */
-export async function readStats(layout: CgroupLayout, paths: readonly string[]): Promise<readonly (CgroupStats | undefined)[]> {
+export async function readStats(
+  layout: CgroupLayout,
+  paths: readonly string[],
+): Promise<readonly (CgroupStats | undefined)[]> {
   const files = layout.mode === 'v2' ? filesV2(layout) : filesV1(layout);
-  const all = paths.flatMap((cgroupPath) => files.map(({ mountpoint, file }) => path.join(mountpoint, cgroupPath, file)));
+  const all = paths.flatMap((cgroupPath) =>
+    files.map(({ mountpoint, file }) => path.join(mountpoint, cgroupPath, file)),
+  );
   const contents = await readFiles(all);
   const atNs = nowNs();
   return paths.map((_, index) => {

@@ -113,9 +113,18 @@ export interface CgroupStats {
   readonly pids: { readonly current: bigint; readonly limit: bigint | undefined } | undefined;
   readonly io:
     | {
-        readonly entries: readonly { readonly device: string; readonly op: string; readonly bytes: bigint; readonly ops: bigint }[];
+        readonly entries: readonly {
+          readonly device: string;
+          readonly op: string;
+          readonly bytes: bigint;
+          readonly ops: bigint;
+        }[];
         readonly psi: Psi | undefined;
       }
     | undefined;
-  readonly hugetlb: readonly { readonly pageSize: string; readonly usageBytes: bigint; readonly maxBytes: bigint }[];
+  readonly hugetlb: readonly {
+    readonly pageSize: string;
+    readonly usageBytes: bigint;
+    readonly maxBytes: bigint;
+  }[];
 }

@@ -34,15 +34,18 @@ function* cpuValues({ cpu }: Resources): Generator<ControlValue> {
   // The quota must fit the period whichever changes: period first, burst (bounded by the quota) last.
   yield* set('cpu.cfs_period_us', cpu.period);
   yield* set('cpu.cfs_quota_us', cpu.quota);
-  if (cpu.burst !== undefined) yield { controller: 'cpu', file: 'cpu.cfs_burst_us', value: String(cpu.burst) };
+  if (cpu.burst !== undefined)
+    yield { controller: 'cpu', file: 'cpu.cfs_burst_us', value: String(cpu.burst) };
   yield* set('cpu.rt_period_us', cpu.realtimePeriod);
   yield* set('cpu.rt_runtime_us', cpu.realtimeRuntime);
   if (cpu.idle !== undefined) yield { controller: 'cpu', file: 'cpu.idle', value: String(cpu.idle) };
 }
 
 function* cpusetValues({ cpu }: Resources): Generator<ControlValue> {
-  if (cpu?.cpus !== undefined && cpu.cpus !== '') yield { controller: 'cpuset', file: 'cpuset.cpus', value: cpu.cpus };
-  if (cpu?.mems !== undefined && cpu.mems !== '') yield { controller: 'cpuset', file: 'cpuset.mems', value: cpu.mems };
+  if (cpu?.cpus !== undefined && cpu.cpus !== '')
+    yield { controller: 'cpuset', file: 'cpuset.cpus', value: cpu.cpus };
+  if (cpu?.mems !== undefined && cpu.mems !== '')
+    yield { controller: 'cpuset', file: 'cpuset.mems', value: cpu.mems };
 }
 
 /** memory+swap may never be below memory, so the limit comes first on a fresh cgroup; update orders it by direction. */
@@ -54,8 +57,10 @@ function* memoryValues({ memory }: Resources): Generator<ControlValue> {
   yield* set('memory.memsw.limit_in_bytes', memory.swap);
   yield* set('memory.soft_limit_in_bytes', memory.reservation);
   yield* set('memory.kmem.tcp.limit_in_bytes', memory.kernelTCP);
-  if (memory.swappiness !== undefined) yield { controller: 'memory', file: 'memory.swappiness', value: String(memory.swappiness) };
-  if (memory.disableOOMKiller === true) yield { controller: 'memory', file: 'memory.oom_control', value: '1' };
+  if (memory.swappiness !== undefined)
+    yield { controller: 'memory', file: 'memory.swappiness', value: String(memory.swappiness) };
+  if (memory.disableOOMKiller === true)
+    yield { controller: 'memory', file: 'memory.oom_control', value: '1' };
 }
 
 function* pidsValues({ pids }: Resources): Generator<ControlValue> {
@@ -65,9 +70,16 @@ function* pidsValues({ pids }: Resources): Generator<ControlValue> {
 
 function* blockIoValues(io: BlockIoResources | undefined): Generator<ControlValue> {
   if (io === undefined) return;
-  if (io.weight !== undefined && io.weight !== 0) yield { controller: 'blkio', file: 'blkio.bfq.weight', value: String(io.weight), optional: true };
+  if (io.weight !== undefined && io.weight !== 0)
+    yield { controller: 'blkio', file: 'blkio.bfq.weight', value: String(io.weight), optional: true };
   for (const { major, minor, weight } of io.weightDevice ?? []) {
-    if (weight !== undefined) yield { controller: 'blkio', file: 'blkio.bfq.weight_device', value: `${major}:${minor} ${weight}`, optional: true };
+    if (weight !== undefined)
+      yield {
+        controller: 'blkio',
+        file: 'blkio.bfq.weight_device',
+        value: `${major}:${minor} ${weight}`,
+        optional: true,
+      };
   }
   const throttles = [
     ['read_bps', io.throttleReadBpsDevice],
@@ -77,7 +89,11 @@ function* blockIoValues(io: BlockIoResources | undefined): Generator<ControlValu
   ] as const;
   for (const [kind, devices] of throttles) {
     for (const { major, minor, rate } of devices ?? []) {
-      yield { controller: 'blkio', file: `blkio.throttle.${kind}_device`, value: `${major}:${minor} ${rate}` };
+      yield {
+        controller: 'blkio',
+        file: `blkio.throttle.${kind}_device`,
+        value: `${major}:${minor} ${rate}`,
+      };
     }
   }
 }
@@ -86,8 +102,18 @@ function* hugepageValues({ hugepageLimits }: Resources): Generator<ControlValue>
   for (const { pageSize, limit } of hugepageLimits ?? []) {
     // The kubelet sends 0 for every size it knows: no need of a controller when there is nothing to give anyway.
     const optional = limit === 0;
-    yield { controller: 'hugetlb', file: `hugetlb.${pageSize}.limit_in_bytes`, value: String(limit), optional };
-    yield { controller: 'hugetlb', file: `hugetlb.${pageSize}.rsvd.limit_in_bytes`, value: String(limit), optional: true };
+    yield {
+      controller: 'hugetlb',
+      file: `hugetlb.${pageSize}.limit_in_bytes`,
+      value: String(limit),
+      optional,
+    };
+    yield {
+      controller: 'hugetlb',
+      file: `hugetlb.${pageSize}.rsvd.limit_in_bytes`,
+      value: String(limit),
+      optional: true,
+    };
   }
 }
 

@@ -30,23 +30,33 @@ export function weightOfShares(shares: number): number {
 function* cpuValues({ cpu }: Resources): Generator<ControlValue> {
   if (cpu === undefined) return;
   if (cpu.realtimePeriod !== undefined || cpu.realtimeRuntime !== undefined) {
-    throw new RuntimeError('InvalidArgument', 'linux.resources.cpu.realtimePeriod and realtimeRuntime need cgroup v1');
+    throw new RuntimeError(
+      'InvalidArgument',
+      'linux.resources.cpu.realtimePeriod and realtimeRuntime need cgroup v1',
+    );
   }
   if (cpu.idle !== undefined) yield { controller: 'cpu', file: 'cpu.idle', value: String(cpu.idle) };
   if (cpu.shares !== undefined && cpu.shares !== 0 && cpu.idle !== 1) {
     yield { controller: 'cpu', file: 'cpu.weight', value: String(weightOfShares(cpu.shares)) };
   }
-  const quota = cpu.quota === undefined || cpu.quota === 0 ? undefined : cpu.quota < 0 ? 'max' : String(cpu.quota);
+  const quota =
+    cpu.quota === undefined || cpu.quota === 0 ? undefined : cpu.quota < 0 ? 'max' : String(cpu.quota);
   const period = cpu.period === undefined || cpu.period === 0 ? undefined : String(cpu.period);
   if (quota !== undefined || period !== undefined) {
-    yield { controller: 'cpu', file: 'cpu.max', value: [quota ?? 'max', period].filter((word) => word !== undefined).join(' ') };
+    yield {
+      controller: 'cpu',
+      file: 'cpu.max',
+      value: [quota ?? 'max', period].filter((word) => word !== undefined).join(' '),
+    };
   }
   if (cpu.burst !== undefined) yield { controller: 'cpu', file: 'cpu.max.burst', value: String(cpu.burst) };
 }
 
 function* cpusetValues({ cpu }: Resources): Generator<ControlValue> {
-  if (cpu?.cpus !== undefined && cpu.cpus !== '') yield { controller: 'cpuset', file: 'cpuset.cpus', value: cpu.cpus };
-  if (cpu?.mems !== undefined && cpu.mems !== '') yield { controller: 'cpuset', file: 'cpuset.mems', value: cpu.mems };
+  if (cpu?.cpus !== undefined && cpu.cpus !== '')
+    yield { controller: 'cpuset', file: 'cpuset.cpus', value: cpu.cpus };
+  if (cpu?.mems !== undefined && cpu.mems !== '')
+    yield { controller: 'cpuset', file: 'cpuset.mems', value: cpu.mems };
 }
 
 /** OCI's swap is memory and swap together; v2 limits swap alone. */
@@ -54,17 +64,32 @@ function* memoryValues({ memory }: Resources): Generator<ControlValue> {
   if (memory === undefined) return;
   const bytes = (value: number): string => (value < 0 ? 'max' : String(value));
   const { limit, swap, reservation } = memory;
-  if (swap !== undefined && swap !== 0) yield { controller: 'memory', file: 'memory.swap.max', value: bytes(swapAlone(swap, limit)), optional: swap < 0 };
-  if (limit !== undefined && limit !== 0) yield { controller: 'memory', file: 'memory.max', value: bytes(limit) };
-  if (reservation !== undefined && reservation !== 0) yield { controller: 'memory', file: 'memory.low', value: bytes(reservation) };
+  if (swap !== undefined && swap !== 0)
+    yield {
+      controller: 'memory',
+      file: 'memory.swap.max',
+      value: bytes(swapAlone(swap, limit)),
+      optional: swap < 0,
+    };
+  if (limit !== undefined && limit !== 0)
+    yield { controller: 'memory', file: 'memory.max', value: bytes(limit) };
+  if (reservation !== undefined && reservation !== 0)
+    yield { controller: 'memory', file: 'memory.low', value: bytes(reservation) };
 }
 
 function swapAlone(swap: number, limit: number | undefined): number {
   if (swap < 0) return -1;
   if (limit === undefined || limit <= 0) {
-    throw new RuntimeError('InvalidArgument', 'linux.resources.memory.swap needs linux.resources.memory.limit');
+    throw new RuntimeError(
+      'InvalidArgument',
+      'linux.resources.memory.swap needs linux.resources.memory.limit',
+    );
   }
-  if (swap < limit) throw new RuntimeError('InvalidArgument', 'linux.resources.memory.swap is below linux.resources.memory.limit');
+  if (swap < limit)
+    throw new RuntimeError(
+      'InvalidArgument',
+      'linux.resources.memory.swap is below linux.resources.memory.limit',
+    );
   return swap - limit;
 }
 
@@ -78,7 +103,12 @@ function* blockIoValues(io: BlockIoResources | undefined): Generator<ControlValu
   if (io.weight !== undefined && io.weight !== 0) {
     yield { controller: 'io', file: 'io.bfq.weight', value: String(io.weight), optional: true };
     // cgroup-v2.rst: 10..1000 of blkio maps to 1..10000.
-    yield { controller: 'io', file: 'io.weight', value: String(Math.max(1, Math.round(1 + ((io.weight - 10) * 9999) / 990))), optional: true };
+    yield {
+      controller: 'io',
+      file: 'io.weight',
+      value: String(Math.max(1, Math.round(1 + ((io.weight - 10) * 9999) / 990))),
+      optional: true,
+    };
   }
   const throttles = [
     ['rbps', io.throttleReadBpsDevice],
@@ -88,15 +118,29 @@ function* blockIoValues(io: BlockIoResources | undefined): Generator<ControlValu
   ] as const;
   for (const [kind, devices] of throttles) {
     for (const { major, minor, rate } of devices ?? []) {
-      yield { controller: 'io', file: 'io.max', value: `${major}:${minor} ${kind}=${rate === 0 ? 'max' : rate}` };
+      yield {
+        controller: 'io',
+        file: 'io.max',
+        value: `${major}:${minor} ${kind}=${rate === 0 ? 'max' : rate}`,
+      };
     }
   }
 }
 
 function* hugepageValues({ hugepageLimits }: Resources): Generator<ControlValue> {
   for (const { pageSize, limit } of hugepageLimits ?? []) {
-    yield { controller: 'hugetlb', file: `hugetlb.${pageSize}.max`, value: String(limit), optional: limit === 0 };
-    yield { controller: 'hugetlb', file: `hugetlb.${pageSize}.rsvd.max`, value: String(limit), optional: true };
+    yield {
+      controller: 'hugetlb',
+      file: `hugetlb.${pageSize}.max`,
+      value: String(limit),
+      optional: limit === 0,
+    };
+    yield {
+      controller: 'hugetlb',
+      file: `hugetlb.${pageSize}.rsvd.max`,
+      value: String(limit),
+      optional: true,
+    };
   }
 }
 
@@ -113,7 +157,10 @@ function* unifiedValues(unified: Readonly<Record<string, string>>): Generator<Co
   for (const [file, value] of Object.entries(unified)) {
     const controller = file.split('.')[0] ?? '';
     if (!/^[a-z]+(\.[A-Za-z0-9_]+)+$/.test(file) || controller === 'cgroup') {
-      throw new RuntimeError('InvalidArgument', `linux.resources.unified: "${file}" is no control file of a controller`);
+      throw new RuntimeError(
+        'InvalidArgument',
+        `linux.resources.unified: "${file}" is no control file of a controller`,
+      );
     }
     yield { controller, file, value };
   }

@@ -6,11 +6,16 @@ import { parseMountinfo } from './layout.js';
 import { valuesV1 } from './values-v1.js';
 import { valuesV2, weightOfShares } from './values-v2.js';
 
-const plain = (values: readonly { file: string; value: string }[]): string[] => values.map(({ file, value }) => `${file}=${value}`);
+const plain = (values: readonly { file: string; value: string }[]): string[] =>
+  values.map(({ file, value }) => `${file}=${value}`);
 
 describe('cgroup limits', () => {
   it('writes v1 files with the period before the quota', () => {
-    const resources = { cpu: { shares: 512, quota: 50000, period: 100000 }, memory: { limit: 1 << 20, swap: 2 << 20 }, pids: { limit: -1 } };
+    const resources = {
+      cpu: { shares: 512, quota: 50000, period: 100000 },
+      memory: { limit: 1 << 20, swap: 2 << 20 },
+      pids: { limit: -1 },
+    };
     expect(plain(valuesV1(resources))).to.deep.equal([
       'cpu.shares=512',
       'cpu.cfs_period_us=100000',
@@ -22,7 +27,11 @@ describe('cgroup limits', () => {
   });
 
   it('writes v2 files, swap without memory', () => {
-    const resources = { cpu: { shares: 1024, quota: -1, period: 100000 }, memory: { limit: 1 << 20, swap: 3 << 20 }, unified: { 'memory.high': '1000' } };
+    const resources = {
+      cpu: { shares: 1024, quota: -1, period: 100000 },
+      memory: { limit: 1 << 20, swap: 3 << 20 },
+      unified: { 'memory.high': '1000' },
+    };
     expect(plain(valuesV2(resources))).to.deep.equal([
       'cpu.weight=100',
       'cpu.max=max 100000',
@@ -58,16 +67,25 @@ describe('device rules', () => {
   });
 
   it('folds rules to a default and its exceptions', () => {
-    const rules = completeDeviceRules([deny, { allow: true, type: 'b', major: 8, minor: 0, access: 'r' }, { allow: true, type: 'b', major: 8, minor: 0, access: 'w' }]);
+    const rules = completeDeviceRules([
+      deny,
+      { allow: true, type: 'b', major: 8, minor: 0, access: 'r' },
+      { allow: true, type: 'b', major: 8, minor: 0, access: 'w' },
+    ]);
     const policy = foldDeviceRules(rules);
     expect(policy.allowByDefault).to.equal(false);
     expect(policy.exceptions).to.deep.include({ type: 'b', major: 8, minor: 0, access: 'rw' });
   });
 
   it('answers as the kernel would, by interpreting the program', () => {
-    const rules = completeDeviceRules([deny, { allow: true, type: 'b', major: 8, minor: 0, access: 'rw' }, { allow: false, type: 'c', major: 5, minor: 0, access: 'w' }]);
+    const rules = completeDeviceRules([
+      deny,
+      { allow: true, type: 'b', major: 8, minor: 0, access: 'rw' },
+      { allow: false, type: 'c', major: 5, minor: 0, access: 'w' },
+    ]);
     const program = deviceProgram(foldDeviceRules(rules));
-    const ask = (type: number, access: number, major: number, minor: number): number => interpret(program, [(access << 16) | type, major, minor]);
+    const ask = (type: number, access: number, major: number, minor: number): number =>
+      interpret(program, [(access << 16) | type, major, minor]);
     expect(ask(1, 2, 8, 0), 'read of 8:0').to.equal(1);
     expect(ask(1, 6, 8, 0), 'read and write of 8:0').to.equal(1);
     expect(ask(1, 2, 8, 1), 'read of 8:1').to.equal(0);
@@ -78,7 +96,10 @@ describe('device rules', () => {
 
   for (const rule of [{ type: 'x' }, { access: 'q' }, { major: -2 }, { minor: 1.5 }]) {
     it(`refuses ${JSON.stringify(rule)}`, () => {
-      expect(() => completeDeviceRules([{ allow: true, ...rule }])).to.throw(RuntimeError, 'linux.resources.devices[0]');
+      expect(() => completeDeviceRules([{ allow: true, ...rule }])).to.throw(
+        RuntimeError,
+        'linux.resources.devices[0]',
+      );
     });
   }
 });
@@ -92,7 +113,10 @@ describe('cgroup layout', () => {
     ].join('\n');
     const { v1, unified } = parseMountinfo(text);
     expect(unified).to.equal('/sys/fs/cgroup/unified');
-    expect(v1.map((hierarchy) => hierarchy.controllers)).to.deep.equal([['cpu', 'cpuacct'], ['name=systemd']]);
+    expect(v1.map((hierarchy) => hierarchy.controllers)).to.deep.equal([
+      ['cpu', 'cpuacct'],
+      ['name=systemd'],
+    ]);
   });
 });
 

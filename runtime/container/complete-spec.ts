@@ -8,11 +8,19 @@ import type { ContainerRequest } from './types.js';
  * files, the directories of image volumes, the cgroup. A destination that the creator mounts itself is left alone (the
  * kubelet brings its own /etc/hosts).
  */
-export function completeSpec(request: ContainerRequest, sandbox: Sandbox, volumesDir: string, cgroupPath: string): Spec {
+export function completeSpec(
+  request: ContainerRequest,
+  sandbox: Sandbox,
+  volumesDir: string,
+  cgroupPath: string,
+): Spec {
   const { spec } = request;
   const mounts = spec.mounts ?? [];
   const taken = new Set(mounts.map((mount) => path.posix.normalize(mount.destination)));
-  const added = [...volumeMounts(request.volumes, volumesDir), ...fileMounts(sandbox, spec.root?.readonly ?? false)];
+  const added = [
+    ...volumeMounts(request.volumes, volumesDir),
+    ...fileMounts(sandbox, spec.root?.readonly ?? false),
+  ];
   return {
     ...spec,
     mounts: [...mounts, ...added.filter((mount) => !taken.has(mount.destination))],
@@ -48,7 +56,10 @@ const procName: Readonly<Partial<Record<NamespaceType, string>>> = { network: 'n
 function sandboxNamespaces(request: ContainerRequest, sandbox: Sandbox): readonly Namespace[] {
   if (sandbox.state.phase !== 'ready') return [];
   const { pid } = sandbox.state.pause;
-  return request.sandboxNamespaces.map((type) => ({ type, path: `/proc/${pid}/ns/${procName[type] ?? type}` }));
+  return request.sandboxNamespaces.map((type) => ({
+    type,
+    path: `/proc/${pid}/ns/${procName[type] ?? type}`,
+  }));
 }
 
 /** Host path of the log file. */

@@ -23,7 +23,11 @@ export const VOLUMES = 'volumes';
  * Makes a container up to the point where init waits on its exec fifo: record, writable layer, cgroup, plan, monitor.
  * What exists is undone backwards if a later step fails or the caller gives up.
  */
-export async function createContainer(room: Containers, request: ContainerRequest, signal: AbortSignal): Promise<LiveContainer> {
+export async function createContainer(
+  room: Containers,
+  request: ContainerRequest,
+  signal: AbortSignal,
+): Promise<LiveContainer> {
   const { deps, store } = room;
   const sandbox = readySandbox(room, request.sandboxId);
   const id = newId();
@@ -82,23 +86,38 @@ export async function createContainer(room: Containers, request: ContainerReques
     return live;
   } catch (error) {
     await rollback.run((step, undoError) =>
-      deps.logger.error('undo of a failed container failed', { containerId: id, step, error: messageOf(undoError) }),
+      deps.logger.error('undo of a failed container failed', {
+        containerId: id,
+        step,
+        error: messageOf(undoError),
+      }),
     );
-    const cause = error instanceof StepError && live.plan !== undefined ? deps.plans.explain(live.plan, error.failure) : error;
+    const cause =
+      error instanceof StepError && live.plan !== undefined
+        ? deps.plans.explain(live.plan, error.failure)
+        : error;
     throw wrapError('create container', cause, request.name);
   }
 }
 
 function readySandbox({ deps }: Containers, id: string): Sandbox {
   const sandbox = deps.sandboxes.find(id);
-  if (sandbox === undefined) throw new RuntimeError('NotFound', 'create container', { cause: `no pod sandbox ${id}` });
+  if (sandbox === undefined)
+    throw new RuntimeError('NotFound', 'create container', { cause: `no pod sandbox ${id}` });
   if (sandbox.state.phase !== 'ready') {
-    throw new RuntimeError('FailedPrecondition', 'create container', { cause: `pod sandbox ${id} is ${sandbox.state.phase}` });
+    throw new RuntimeError('FailedPrecondition', 'create container', {
+      cause: `pod sandbox ${id} is ${sandbox.state.phase}`,
+    });
   }
   return sandbox;
 }
 
-function newLiveContainer(room: Containers, id: string, sandbox: Sandbox, request: ContainerRequest): LiveContainer {
+function newLiveContainer(
+  room: Containers,
+  id: string,
+  sandbox: Sandbox,
+  request: ContainerRequest,
+): LiveContainer {
   const { deps } = room;
   return {
     value: {
@@ -107,7 +126,12 @@ function newLiveContainer(room: Containers, id: string, sandbox: Sandbox, reques
       createdAtNs: nowNs(),
       state: { phase: 'creating' },
       cgroupPath: deps.cgroups.path(sandbox.request.cgroupParent, id),
-      spec: completeSpec(request, sandbox, path.join(deps.containersDir, id, VOLUMES), deps.cgroups.path(sandbox.request.cgroupParent, id)),
+      spec: completeSpec(
+        request,
+        sandbox,
+        path.join(deps.containersDir, id, VOLUMES),
+        deps.cgroups.path(sandbox.request.cgroupParent, id),
+      ),
       logPath: logPathOf(request),
       timingsMs: {},
     },
@@ -149,7 +173,9 @@ async function writeCreated({ deps }: Containers, live: LiveContainer): Promise<
     init: state.phase === 'created' ? state.init : undefined,
     timingsMs,
   });
-  await fileBatch([{ op: 'replace', path: path.join(deps.containersDir, id, 'state.json'), data, mode: 0o600 }]);
+  await fileBatch([
+    { op: 'replace', path: path.join(deps.containersDir, id, 'state.json'), data, mode: 0o600 },
+  ]);
 }
 
 /** Writable layer, cgroup and seccomp program do not need each other. Both kernel objects are registered before either can fail. */
@@ -179,7 +205,9 @@ async function fillVolumes({ deps }: Containers, live: LiveContainer): Promise<v
   const directory = path.join(deps.containersDir, id, VOLUMES);
   await fileBatch([
     { op: 'mkdir', path: directory, mode: 0o700 },
-    ...request.volumes.map((_, index) => ({ op: 'mkdir', path: path.join(directory, String(index)), mode: 0o755 }) as const),
+    ...request.volumes.map(
+      (_, index) => ({ op: 'mkdir', path: path.join(directory, String(index)), mode: 0o755 }) as const,
+    ),
   ]);
   for (const [index, volume] of request.volumes.entries()) {
     await deps.snapshots.copyOut(request.image.chainId, volume, path.join(directory, String(index)));
@@ -187,7 +215,8 @@ async function fillVolumes({ deps }: Containers, live: LiveContainer): Promise<v
 }
 
 function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): ContainerPlanOptions['sandbox'] {
-  if (sandbox.state.phase !== 'ready') throw new RuntimeError('FailedPrecondition', `pod sandbox ${sandbox.id} is not ready`);
+  if (sandbox.state.phase !== 'ready')
+    throw new RuntimeError('FailedPrecondition', `pod sandbox ${sandbox.id} is not ready`);
   const hasShm = spec.mounts?.some((mount) => mount.destination === '/dev/shm') ?? false;
   return {
     pid: sandbox.state.pause.pid,
@@ -197,7 +226,12 @@ function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): Containe
   };
 }
 
-async function launch({ deps }: Containers, live: LiveContainer, plan: Buffer, signal: AbortSignal): Promise<Monitor> {
+async function launch(
+  { deps }: Containers,
+  live: LiveContainer,
+  plan: Buffer,
+  signal: AbortSignal,
+): Promise<Monitor> {
   const { id, request, cgroupPath, spec } = live.value;
   const cgroup = deps.cgroups.open(cgroupPath);
   return deps.monitors.launch(
@@ -218,7 +252,10 @@ async function launch({ deps }: Containers, live: LiveContainer, plan: Buffer, s
 
 /** Whether the kernel kills the whole container with its init. */
 function ownsPidNamespace(spec: Spec): boolean {
-  return spec.linux?.namespaces?.some((namespace) => namespace.type === 'pid' && namespace.path === undefined) ?? false;
+  return (
+    spec.linux?.namespaces?.some((namespace) => namespace.type === 'pid' && namespace.path === undefined) ??
+    false
+  );
 }
 
 /** Removes the directories of a container, the record last. */

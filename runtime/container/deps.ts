@@ -73,7 +73,12 @@ export interface ContainerPlanOptions {
   readonly rootfs: OverlayRootfs | { readonly kind: 'path'; readonly path: string };
   /** An existing host directory on which the rootfs is attached inside the container's mount namespace. */
   readonly rootfsMountpoint: string;
-  readonly sandbox: { readonly pid: number; readonly startTime: string; readonly sharedPid: boolean; readonly shm: 'pause' | 'host' | 'none' };
+  readonly sandbox: {
+    readonly pid: number;
+    readonly startTime: string;
+    readonly sharedPid: boolean;
+    readonly shm: 'pause' | 'host' | 'none';
+  };
   readonly cgroup: CgroupJoin & { readonly directories: ReadonlyMap<string, string> };
   readonly seccomp: SeccompProgram | undefined;
   readonly fileLimit: number;

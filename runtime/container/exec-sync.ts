@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { openCapture, type Capture } from '../../native/capture.js';
 import { closeFd } from '../../native/index.js';
 import { within } from '../base/deadline.js';
 import { RuntimeError } from '../errors.js';
 import type { Plan } from '../plan/steps.js';
-import { openCapture, type Capture } from './capture.js';
 import { StepError, type Monitor, type MonitorExecution, type SeccompProgram } from './deps.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { ExecRequest, ExecResult } from './types.js';
@@ -86,14 +86,24 @@ async function launch(
   cgroupPath: string,
 ): Promise<MonitorExecution> {
   try {
-    return await monitor.exec({ plan, stdin: undefined, stdout: stdout.writeEnd, stderr: stderr.writeEnd, cgroupPath });
+    return await monitor.exec({
+      plan,
+      stdin: undefined,
+      stdout: stdout.writeEnd,
+      stderr: stderr.writeEnd,
+      cgroupPath,
+    });
   } finally {
     closeFd(stdout.writeEnd);
     closeFd(stderr.writeEnd);
   }
 }
 
-async function outcome(execution: MonitorExecution, { timeoutMs }: ExecRequest, signal: AbortSignal): Promise<number> {
+async function outcome(
+  execution: MonitorExecution,
+  { timeoutMs }: ExecRequest,
+  signal: AbortSignal,
+): Promise<number> {
   const kill = (): void => {
     execution.kill().catch(() => undefined);
   };

@@ -77,7 +77,8 @@ function explainExit({ deps }: Containers, live: LiveContainer, exit: MonitorExi
   const base = { code, signal, oomKilled, startedAtNs, finishedAtNs };
   if (lost) return { ...base, reason: 'Unknown', message: 'monitor lost' };
   if (failure !== undefined) {
-    const message = live.plan === undefined ? failure.detail : messageOf(deps.plans.explain(live.plan, failure));
+    const message =
+      live.plan === undefined ? failure.detail : messageOf(deps.plans.explain(live.plan, failure));
     return { ...base, reason: 'StartError', message };
   }
   if (oomKilled) return { ...base, reason: 'OOMKilled', message: '' };

@@ -9,7 +9,8 @@ import { isAlive } from './stop.js';
 export async function pauseContainer(room: Containers, live: LiveContainer): Promise<void> {
   await room.lock.hold(live.value.id, async () => {
     const { phase } = live.value.state;
-    if (phase !== 'running') throw new RuntimeError('FailedPrecondition', `container is ${phase}, not running`);
+    if (phase !== 'running')
+      throw new RuntimeError('FailedPrecondition', `container is ${phase}, not running`);
     await room.deps.cgroups.open(live.value.cgroupPath).freeze();
     room.apply(live, { event: 'paused' });
     room.publish('changed', live);
@@ -36,9 +37,14 @@ export async function reopenLog(live: LiveContainer): Promise<void> {
 }
 
 /** Applies the limits that are given and keeps them; the driver puts the old ones back if one is refused. */
-export async function updateContainer(room: Containers, live: LiveContainer, resources: Resources): Promise<void> {
+export async function updateContainer(
+  room: Containers,
+  live: LiveContainer,
+  resources: Resources,
+): Promise<void> {
   await room.lock.hold(live.value.id, async () => {
-    if (!isAlive(live)) throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
+    if (!isAlive(live))
+      throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
     await room.deps.cgroups.open(live.value.cgroupPath).update(resources);
     const merged = mergeResources(live.value.spec.linux?.resources, resources);
     live.value = { ...live.value, spec: withResources(live.value.spec, merged) };
@@ -67,12 +73,14 @@ export async function checkpointContainer(
   signal: AbortSignal,
 ): Promise<void> {
   const { checkpointer } = room.deps;
-  if (checkpointer === undefined) throw new RuntimeError('FailedPrecondition', 'checkpointing is not available on this node');
+  if (checkpointer === undefined)
+    throw new RuntimeError('FailedPrecondition', 'checkpointing is not available on this node');
   await room.lock.hold(
     live.value.id,
     async () => {
       const { id, state, spec, cgroupPath, request: created, createdAtNs, logPath } = live.value;
-      if (state.phase !== 'running') throw new RuntimeError('FailedPrecondition', `container is ${state.phase}, not running`);
+      if (state.phase !== 'running')
+        throw new RuntimeError('FailedPrecondition', `container is ${state.phase}, not running`);
       await checkpointer.checkpoint(
         {
           id,

@@ -36,7 +36,9 @@ const recordSchema = z.object({
   bootId: z.string(),
   id: z.string().regex(/^[0-9a-f]{64}$/),
   createdAtNs: z.string().regex(/^\d+$/),
-  request: z.custom<ContainerRequest>((value) => typeof value === 'object' && value !== null && 'spec' in value && 'sandboxId' in value),
+  request: z.custom<ContainerRequest>(
+    (value) => typeof value === 'object' && value !== null && 'spec' in value && 'sandboxId' in value,
+  ),
   cgroupPath: z.string().startsWith('/'),
 });
 
@@ -70,7 +72,9 @@ export function parseContainerState(text: string): ContainerStateFile {
 
 /** JSON with the nanoseconds as decimal text. */
 export function printContainerState(state: ContainerStateFile): string {
-  return JSON.stringify(state, (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value));
+  return JSON.stringify(state, (_key, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  );
 }
 
 /** The spec as it stands after updates. */

@@ -6,7 +6,13 @@ import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
 import { finish, followExit, lostExit } from './exit.js';
 import { logPathOf } from './complete-spec.js';
-import { parseContainerRecord, parseContainerState, withResources, type ContainerRecord, type ContainerStateFile } from './record.js';
+import {
+  parseContainerRecord,
+  parseContainerState,
+  withResources,
+  type ContainerRecord,
+  type ContainerStateFile,
+} from './record.js';
 import type { Containers, LiveContainer } from './service.js';
 
 /**
@@ -23,7 +29,9 @@ import type { Containers, LiveContainer } from './service.js';
 export async function recoverContainers(room: Containers): Promise<void> {
   const { deps, store } = room;
   const half: LiveContainer[] = [];
-  const found = await Promise.all((await directoriesIn(deps.containersDir)).map((id) => readContainer(room, id)));
+  const found = await Promise.all(
+    (await directoriesIn(deps.containersDir)).map((id) => readContainer(room, id)),
+  );
   for (const { record, state } of found.filter((entry) => entry !== undefined)) {
     const live = revive(room, record, state);
     store.set(record.id, live);
@@ -38,7 +46,9 @@ export async function recoverContainers(room: Containers): Promise<void> {
 
 async function directoriesIn(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name)).map((entry) => entry.name);
+  return entries
+    .filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name))
+    .map((entry) => entry.name);
 }
 
 async function readContainer(
@@ -47,7 +57,10 @@ async function readContainer(
 ): Promise<{ record: ContainerRecord; state: ContainerStateFile | undefined } | undefined> {
   const { deps } = room;
   const directory = path.join(deps.containersDir, id);
-  const [record, state] = await readFiles([path.join(directory, 'record.json'), path.join(directory, 'state.json')]);
+  const [record, state] = await readFiles([
+    path.join(directory, 'record.json'),
+    path.join(directory, 'state.json'),
+  ]);
   try {
     if (typeof record !== 'string') {
       if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
@@ -56,7 +69,10 @@ async function readContainer(
     }
     const parsed = parseContainerRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return { record: parsed, state: typeof state === 'string' ? parseContainerState(decode(state)) : undefined };
+    return {
+      record: parsed,
+      state: typeof state === 'string' ? parseContainerState(decode(state)) : undefined,
+    };
   } catch (error) {
     deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
@@ -69,7 +85,11 @@ function decode(latin1: string): string {
   return Buffer.from(latin1, 'latin1').toString('utf8');
 }
 
-function revive({ deps, store }: Containers, record: ContainerRecord, state: ContainerStateFile | undefined): LiveContainer {
+function revive(
+  { deps, store }: Containers,
+  record: ContainerRecord,
+  state: ContainerStateFile | undefined,
+): LiveContainer {
   store.reserve(record.request.name, record.id);
   deps.images.pin(record.request.image.id, record.id);
   return {
@@ -93,7 +113,12 @@ function revive({ deps, store }: Containers, record: ContainerRecord, state: Con
   };
 }
 
-async function adopt(room: Containers, live: LiveContainer, record: ContainerRecord, state: ContainerStateFile): Promise<void> {
+async function adopt(
+  room: Containers,
+  live: LiveContainer,
+  record: ContainerRecord,
+  state: ContainerStateFile,
+): Promise<void> {
   const { deps } = room;
   if (state.exit !== undefined) {
     room.apply(live, { event: 'exited', exit: state.exit });
@@ -113,7 +138,8 @@ async function adopt(room: Containers, live: LiveContainer, record: ContainerRec
 
 function takeOver(room: Containers, live: LiveContainer, adopted: AdoptedMonitor): void {
   room.apply(live, { event: 'created', init: adopted.monitor.init });
-  if (adopted.phase === 'running' || adopted.phase === 'exited') room.apply(live, { event: 'started', atNs: adopted.startedAtNs });
+  if (adopted.phase === 'running' || adopted.phase === 'exited')
+    room.apply(live, { event: 'started', atNs: adopted.startedAtNs });
   followExit(room, live, adopted.monitor);
 }
 

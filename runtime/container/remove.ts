@@ -5,7 +5,11 @@ import type { Containers, LiveContainer } from './service.js';
 import { stopContainer } from './stop.js';
 
 /** Kills what runs, then removes everything; a second call joins the first. */
-export async function removeContainer(room: Containers, live: LiveContainer, signal: AbortSignal): Promise<void> {
+export async function removeContainer(
+  room: Containers,
+  live: LiveContainer,
+  signal: AbortSignal,
+): Promise<void> {
   live.removing ??= removeOnce(room, live).finally(() => {
     live.removing = undefined;
   });

@@ -13,7 +13,13 @@ import { containerStats } from './stats.js';
 import { startContainer } from './start.js';
 import { stopContainer, type StopInProgress } from './stop.js';
 import { transition, type ContainerEvent } from './transition.js';
-import { checkpointContainer, pauseContainer, reopenLog, resumeContainer, updateContainer } from './operations.js';
+import {
+  checkpointContainer,
+  pauseContainer,
+  reopenLog,
+  resumeContainer,
+  updateContainer,
+} from './operations.js';
 import type {
   Container,
   ContainerChange,
@@ -143,7 +149,8 @@ export class Containers implements ContainerService {
 
   private async during<T>(op: string, id: string, work: (live: LiveContainer) => Promise<T>): Promise<T> {
     const live = this.store.find(id);
-    if (live === undefined) throw new RuntimeError('NotFound', op, { subject: id, cause: 'no such container' });
+    if (live === undefined)
+      throw new RuntimeError('NotFound', op, { subject: id, cause: 'no such container' });
     try {
       return await work(live);
     } catch (error) {

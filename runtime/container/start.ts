@@ -4,7 +4,11 @@ import { StepError } from './deps.js';
 import type { Containers, LiveContainer } from './service.js';
 
 /** Releases init from its exec fifo. A command that cannot be executed ends the container with 128, StartError. */
-export async function startContainer(room: Containers, live: LiveContainer, signal: AbortSignal): Promise<void> {
+export async function startContainer(
+  room: Containers,
+  live: LiveContainer,
+  signal: AbortSignal,
+): Promise<void> {
   await room.lock.hold(
     live.value.id,
     async () => {
@@ -21,7 +25,9 @@ export async function startContainer(room: Containers, live: LiveContainer, sign
         room.publish('started', live);
       } catch (error) {
         await live.ended;
-        throw error instanceof StepError && live.plan !== undefined ? room.deps.plans.explain(live.plan, error.failure) : error;
+        throw error instanceof StepError && live.plan !== undefined
+          ? room.deps.plans.explain(live.plan, error.failure)
+          : error;
       }
     },
     signal,

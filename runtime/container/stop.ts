@@ -56,7 +56,10 @@ function arm(room: Containers, live: LiveContainer, stop: StopInProgress): void 
   const waitMs = Math.min(Math.max(0, stop.deadlineMs - performance.now()), MAX_TIMER_MS);
   stop.timer = setTimeout(() => {
     stop.signalled = send(room, live, SIGKILL).catch((error: unknown) => {
-      room.deps.logger.error('killing a container failed', { containerId: live.value.id, error: String(error) });
+      room.deps.logger.error('killing a container failed', {
+        containerId: live.value.id,
+        error: String(error),
+      });
     });
   }, waitMs);
 }

@@ -1,11 +1,25 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { RuntimeError } from '../errors.js';
-import { containerEvents, containerPhases, transition, transitions, type ContainerEvent } from './transition.js';
+import {
+  containerEvents,
+  containerPhases,
+  transition,
+  transitions,
+  type ContainerEvent,
+} from './transition.js';
 import type { ContainerState } from './types.js';
 
 const init = { pid: 7, startTime: '99' };
-const exit = { code: 0, signal: 0, oomKilled: false, startedAtNs: 1n, finishedAtNs: 2n, reason: 'Completed', message: '' };
+const exit = {
+  code: 0,
+  signal: 0,
+  oomKilled: false,
+  startedAtNs: 1n,
+  finishedAtNs: 2n,
+  reason: 'Completed',
+  message: '',
+};
 
 const events: Record<(typeof containerEvents)[number], ContainerEvent> = {
   created: { event: 'created', init },

@@ -85,7 +85,9 @@ export interface ExecResult {
 export interface ContainerStats {
   readonly container: Container;
   readonly cgroup: CgroupStats | undefined;
-  readonly writableLayer: { readonly atNs: bigint; readonly path: string; readonly bytes: bigint; readonly inodes: bigint } | undefined;
+  readonly writableLayer:
+    | { readonly atNs: bigint; readonly path: string; readonly bytes: bigint; readonly inodes: bigint }
+    | undefined;
 }
 
 export interface ContainerService {
@@ -105,7 +107,11 @@ export interface ContainerService {
   reopenLog(id: string): Promise<void>;
   /** Only the fields given change. */
   update(id: string, resources: Resources): Promise<void>;
-  checkpoint(id: string, request: { readonly location: string; readonly timeoutMs: number }, signal: AbortSignal): Promise<void>;
+  checkpoint(
+    id: string,
+    request: { readonly location: string; readonly timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<void>;
   stats(ids: readonly string[]): Promise<readonly ContainerStats[]>;
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Container | undefined;

@@ -36,7 +36,11 @@ export interface NetworkRequest {
   readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string };
   readonly hostname: string;
   readonly portMappings: readonly PortMapping[];
-  readonly dns: { readonly servers: readonly string[]; readonly searches: readonly string[]; readonly options: readonly string[] };
+  readonly dns: {
+    readonly servers: readonly string[];
+    readonly searches: readonly string[];
+    readonly options: readonly string[];
+  };
   /** Bits per second, from the pod's bandwidth annotations. */
   readonly bandwidth: { readonly ingressRate?: number; readonly egressRate?: number };
   readonly cgroupPath: string;
@@ -64,9 +68,18 @@ export interface NetworkAttachment {
 export interface NetworkResult {
   /** The pod's addresses, the primary first. */
   readonly ips: readonly string[];
-  readonly interfaces: readonly { readonly name: string; readonly mac: string; readonly ips: readonly string[]; readonly gateway?: string }[];
+  readonly interfaces: readonly {
+    readonly name: string;
+    readonly mac: string;
+    readonly ips: readonly string[];
+    readonly gateway?: string;
+  }[];
   /** The CNI result for `verbose`, if any. */
   readonly raw?: unknown;
   /** DNS settings that the network asks for, used where the pod has none of its own. */
-  readonly dns?: { readonly servers: readonly string[]; readonly searches: readonly string[]; readonly options: readonly string[] };
+  readonly dns?: {
+    readonly servers: readonly string[];
+    readonly searches: readonly string[];
+    readonly options: readonly string[];
+  };
 }

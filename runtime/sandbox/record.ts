@@ -34,17 +34,23 @@ const recordSchema = z.object({
   bootId: z.string(),
   id: z.string().regex(/^[0-9a-f]{64}$/),
   createdAtNs: z.string().regex(/^\d+$/),
-  request: z.custom<SandboxRequest>((value) => typeof value === 'object' && value !== null && 'name' in value && 'namespaces' in value),
+  request: z.custom<SandboxRequest>(
+    (value) => typeof value === 'object' && value !== null && 'name' in value && 'namespaces' in value,
+  ),
   cgroupPath: z.string().startsWith('/'),
   netnsPath: z.string().startsWith('/').optional(),
-  attachment: z.custom<NetworkAttachment>((value) => typeof value === 'object' && value !== null && 'kind' in value).optional(),
+  attachment: z
+    .custom<NetworkAttachment>((value) => typeof value === 'object' && value !== null && 'kind' in value)
+    .optional(),
 });
 
 const stateSchema = z.object({
   version: z.literal(1),
   phase: z.enum(['ready', 'notready']),
   pause: identity.optional(),
-  network: z.custom<NetworkResult>((value) => typeof value === 'object' && value !== null && 'ips' in value).optional(),
+  network: z
+    .custom<NetworkResult>((value) => typeof value === 'object' && value !== null && 'ips' in value)
+    .optional(),
   message: z.string().optional(),
   timingsMs: z.record(z.string(), z.number()),
 });

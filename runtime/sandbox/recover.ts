@@ -3,7 +3,12 @@ import path from 'node:path';
 import { pidfdOpen, readFiles } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
 import { isErrno, messageOf } from '../errors.js';
-import { parseSandboxRecord, parseSandboxState, type SandboxRecord, type SandboxStateFile } from './record.js';
+import {
+  parseSandboxRecord,
+  parseSandboxState,
+  type SandboxRecord,
+  type SandboxStateFile,
+} from './record.js';
 import { sandboxFiles } from './run.js';
 import type { LiveSandbox, Sandboxes } from './service.js';
 import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
@@ -29,7 +34,9 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
     if (found.state === undefined) half.push(live);
     else await adopt(room, live, found.record, found.state);
   }
-  const living = [...room.store.values()].flatMap((live) => (live.attachment === undefined ? [] : [live.attachment]));
+  const living = [...room.store.values()].flatMap((live) =>
+    live.attachment === undefined ? [] : [live.attachment],
+  );
   await deps.network.adopt(living);
   for (const live of half) await unmake(room, live);
   await sweepStateDirectories(room);
@@ -37,7 +44,9 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
 
 async function directoriesIn(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name)).map((entry) => entry.name);
+  return entries
+    .filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name))
+    .map((entry) => entry.name);
 }
 
 async function readSandbox(
@@ -45,7 +54,10 @@ async function readSandbox(
   id: string,
 ): Promise<{ record: SandboxRecord; state: SandboxStateFile | undefined } | undefined> {
   const directory = path.join(deps.podsDir, id);
-  const [record, state] = await readFiles([path.join(directory, 'record.json'), path.join(directory, 'state.json')]);
+  const [record, state] = await readFiles([
+    path.join(directory, 'record.json'),
+    path.join(directory, 'state.json'),
+  ]);
   try {
     if (typeof record !== 'string') {
       if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
@@ -55,7 +67,10 @@ async function readSandbox(
     }
     const parsed = parseSandboxRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return { record: parsed, state: typeof state === 'string' ? parseSandboxState(decode(state)) : undefined };
+    return {
+      record: parsed,
+      state: typeof state === 'string' ? parseSandboxState(decode(state)) : undefined,
+    };
   } catch (error) {
     deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
@@ -90,7 +105,12 @@ function revive({ deps, store }: Sandboxes, record: SandboxRecord): LiveSandbox 
   };
 }
 
-async function adopt(room: Sandboxes, live: LiveSandbox, record: SandboxRecord, state: SandboxStateFile): Promise<void> {
+async function adopt(
+  room: Sandboxes,
+  live: LiveSandbox,
+  record: SandboxRecord,
+  state: SandboxStateFile,
+): Promise<void> {
   const { deps } = room;
   live.value = { ...live.value, network: state.network, timingsMs: state.timingsMs };
   if (state.phase === 'notready') live.attachment = undefined;
@@ -105,11 +125,17 @@ async function adopt(room: Sandboxes, live: LiveSandbox, record: SandboxRecord, 
   deps.logger.info('sandbox adopted', { podSandboxId: record.id, phase: next.phase });
 }
 
-async function stateOf(record: SandboxRecord, state: SandboxStateFile, bootId: string): Promise<SandboxState> {
-  if (state.phase === 'notready' || state.pause === undefined) return { phase: 'notready', message: state.message ?? 'stopped' };
+async function stateOf(
+  record: SandboxRecord,
+  state: SandboxStateFile,
+  bootId: string,
+): Promise<SandboxState> {
+  if (state.phase === 'notready' || state.pause === undefined)
+    return { phase: 'notready', message: state.message ?? 'stopped' };
   if (record.bootId !== bootId) return { phase: 'notready', message: 'the node was restarted' };
   const [stat] = await readFiles([`/proc/${state.pause.pid}/stat`]);
-  if (typeof stat === 'string' && parseStartTime(stat) === state.pause.startTime) return { phase: 'ready', pause: state.pause };
+  if (typeof stat === 'string' && parseStartTime(stat) === state.pause.startTime)
+    return { phase: 'ready', pause: state.pause };
   return { phase: 'notready', message: 'the pause process ended while the daemon was down' };
 }
 

@@ -20,7 +20,11 @@ const SHM_SIZE_BYTES = 64 * 1024 * 1024;
  * Makes a sandbox: name, network address, record, cgroup, pause process in new namespaces, network. What exists is
  * undone backwards if a later step fails or the caller gives up.
  */
-export async function runSandbox(room: Sandboxes, request: SandboxRequest, signal: AbortSignal): Promise<LiveSandbox> {
+export async function runSandbox(
+  room: Sandboxes,
+  request: SandboxRequest,
+  signal: AbortSignal,
+): Promise<LiveSandbox> {
   const { deps, store } = room;
   const id = newId();
   const holder = store.reserve(request.name, id);
@@ -77,7 +81,11 @@ export async function runSandbox(room: Sandboxes, request: SandboxRequest, signa
   } catch (error) {
     room.setState(live, { phase: 'removing' });
     await rollback.run((step, undoError) =>
-      deps.logger.error('undo of a failed sandbox failed', { podSandboxId: id, step, error: messageOf(undoError) }),
+      deps.logger.error('undo of a failed sandbox failed', {
+        podSandboxId: id,
+        step,
+        error: messageOf(undoError),
+      }),
     );
     throw wrapError(`run pod sandbox`, error, request.name);
   }
@@ -91,12 +99,22 @@ function newLiveSandbox({ deps }: Sandboxes, id: string, request: SandboxRequest
     createdAtNs: nowNs(),
     state: { phase: 'creating' },
     cgroupPath: deps.cgroups.path(request.cgroupParent, id),
-    netnsPath: request.namespaces.network === 'pod' ? path.join(deps.netnsDir, `podwright-${deps.instance}-${id.slice(0, 16)}`) : undefined,
+    netnsPath:
+      request.namespaces.network === 'pod'
+        ? path.join(deps.netnsDir, `podwright-${deps.instance}-${id.slice(0, 16)}`)
+        : undefined,
     network: undefined,
     timingsMs: {},
     files: sandboxFiles(stateDir),
   };
-  return { value, attachment: undefined, pause: undefined, pauseEnded: undefined, stopping: undefined, removing: undefined };
+  return {
+    value,
+    attachment: undefined,
+    pause: undefined,
+    pauseEnded: undefined,
+    stopping: undefined,
+    removing: undefined,
+  };
 }
 
 export function sandboxFiles(stateDir: string): Sandbox['files'] {
@@ -107,10 +125,15 @@ export function sandboxFiles(stateDir: string): Sandbox['files'] {
   };
 }
 
-async function prepareNetwork({ deps }: Sandboxes, live: LiveSandbox, signal: AbortSignal): Promise<PreparedNetwork | undefined> {
+async function prepareNetwork(
+  { deps }: Sandboxes,
+  live: LiveSandbox,
+  signal: AbortSignal,
+): Promise<PreparedNetwork | undefined> {
   const { request, netnsPath, id, cgroupPath } = live.value;
   if (netnsPath === undefined) return undefined;
-  if (request.network === undefined) throw new RuntimeError('InvalidArgument', 'a pod network needs its settings');
+  if (request.network === undefined)
+    throw new RuntimeError('InvalidArgument', 'a pod network needs its settings');
   return deps.network.prepare({ ...request.network, sandboxId: id, netnsPath, cgroupPath }, signal);
 }
 

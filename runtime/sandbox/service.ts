@@ -8,7 +8,15 @@ import { recoverSandboxes } from './recover.js';
 import { runSandbox } from './run.js';
 import { sandboxStats } from './stats.js';
 import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
-import type { ProcessIdentity, Sandbox, SandboxChange, SandboxRequest, SandboxService, SandboxState, SandboxStats } from './types.js';
+import type {
+  ProcessIdentity,
+  Sandbox,
+  SandboxChange,
+  SandboxRequest,
+  SandboxService,
+  SandboxState,
+  SandboxStats,
+} from './types.js';
 import type { NetworkAttachment } from '../network/types.js';
 
 /** A sandbox in this daemon: its value, and what only this process holds of it. */
@@ -100,7 +108,9 @@ export class Sandboxes implements SandboxService {
     const { id } = live.value;
     try {
       const signal = new AbortController().signal;
-      await Promise.all(this.deps.containersOf(id).map((container) => this.deps.killContainer(container, signal)));
+      await Promise.all(
+        this.deps.containersOf(id).map((container) => this.deps.killContainer(container, signal)),
+      );
       await this.lock.hold(id, async () => {
         if (live.value.state.phase === 'removing') return;
         const wasReady = live.value.state.phase === 'ready';
@@ -122,7 +132,9 @@ export class Sandboxes implements SandboxService {
         live.stopping = undefined;
       });
       await live.stopping;
-      await Promise.all(this.deps.containersOf(id).map((container) => this.deps.removeContainer(container, signal)));
+      await Promise.all(
+        this.deps.containersOf(id).map((container) => this.deps.removeContainer(container, signal)),
+      );
       await this.lock.hold(id, async () => {
         this.setState(live, { phase: 'removing' });
         await forgetSandbox(this.deps, id);

@@ -6,7 +6,10 @@ import type { Sandboxes } from './service.js';
 import type { InterfaceCounters, Sandbox, SandboxStats } from './types.js';
 
 /** Figures of the sandboxes that exist: all cgroups in one hop, all interface counters in another. */
-export async function sandboxStats({ deps, store }: Sandboxes, ids: readonly string[]): Promise<readonly SandboxStats[]> {
+export async function sandboxStats(
+  { deps, store }: Sandboxes,
+  ids: readonly string[],
+): Promise<readonly SandboxStats[]> {
   const sandboxes = ids.flatMap((id) => store.get(id)?.value ?? []);
   const atNs = nowNs();
   const [cgroups, interfaces] = await Promise.all([

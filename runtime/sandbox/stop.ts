@@ -1,5 +1,14 @@
 import path from 'node:path';
-import { closeFd, fileBatch, pidfdOpen, pidfdSendSignal, readFiles, removeTree, umount, type Fd } from '../../native/index.js';
+import {
+  closeFd,
+  fileBatch,
+  pidfdOpen,
+  pidfdSendSignal,
+  readFiles,
+  removeTree,
+  umount,
+  type Fd,
+} from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
 import { isErrno } from '../errors.js';
 import type { SandboxDeps } from './deps.js';
@@ -84,6 +93,11 @@ export async function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): P
     timingsMs,
   };
   await fileBatch([
-    { op: 'replace', path: path.join(deps.podsDir, id, 'state.json'), data: JSON.stringify(file), mode: 0o600 },
+    {
+      op: 'replace',
+      path: path.join(deps.podsDir, id, 'state.json'),
+      data: JSON.stringify(file),
+      mode: 0o600,
+    },
   ]);
 }
