@@ -1,0 +1,30 @@
+/*
+ * Paths inside a root that a hostile image or a neighbour on a shared volume may be changing: everything goes
+ * by descriptor from the root, nothing is joined to a host path, no link leads out (openat2(2)
+ * RESOLVE_IN_ROOT), and no link of procfs is followed at all. Functions return -errno, never fail the step.
+ */
+#pragma once
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Below root as if it were "/"; flags are open flags, O_CLOEXEC is added, resolve is RESOLVE_* on top. */
+int path_open(int root, const char *path, int flags, uint64_t resolve);
+
+struct path_owner {
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
+};
+
+/* O_PATH of a directory; what is missing is made: parents 0755 root, the last one as owner says. */
+int path_make_dir(int root, const char *path, const struct path_owner *owner);
+/* O_PATH of the directory that holds the last component, which is copied to name and not looked at. */
+int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1]);
+/* O_PATH of the file; an empty one is made if nothing is there. */
+int path_make_file(int root, const char *path);
+/* Attaches a detached mount on an open target, and checks that the path leads to it now. 0 or -errno. */
+int path_attach(int mount, int root, const char *path, int target);
+/* The mount id, or -errno. */
+int64_t path_mount_id(int fd);
