@@ -25,11 +25,18 @@ const SLEEP = { file: '/bin/sleep', argv: ['sleep', '60'] };
 async function inspect<T>(options: SpawnOptions, look: (proc: string) => T): Promise<T> {
   const { pid, pidfd } = spawn(options);
   try {
+    await asleep(pid);
     return look(`/proc/${pid}`);
   } finally {
     pidfdSendSignal(pidfd, SIGKILL);
     await waitPidfd(pidfd);
   }
+}
+
+/** Until then the dynamic loader has descriptors of its own. */
+async function asleep(pid: number): Promise<void> {
+  while (!readFileSync(`/proc/${pid}/wchan`, 'latin1').includes('nanosleep'))
+    await new Promise((resolve) => setImmediate(resolve));
 }
 
 function descriptorsOf(proc: string): Record<string, string> {
