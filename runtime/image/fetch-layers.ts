@@ -1,4 +1,4 @@
-import { KeyedLock } from '../base/keyed-lock.js';
+import type { KeyedLock } from '../base/keyed-lock.js';
 import { Limiter } from '../base/limiter.js';
 import type { ContentStore, Ingest } from '../content/types.js';
 import { isErrno, RuntimeError } from '../errors.js';

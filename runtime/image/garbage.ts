@@ -9,19 +9,18 @@ const partialLifetimeMs = 60 * 60 * 1000;
 export interface GarbageOptions {
   readonly content: ContentStore;
   readonly layers: LayerStore;
-  /** Digests and chain ids that images need. */
+  /** Digests and chain ids that images need, hidden ones included. */
   readonly inUse: () => ReadonlySet<string>;
   readonly logger: Logger;
 }
 
 /**
- * Counts who uses blobs and layers besides the images, and removes what nobody uses.
+ * Removes the blobs and layers that neither an image nor a running pull needs.
  *
- * A running pull holds a lease on everything it will need before it asks whether it is there; a container pins its
- * layers. A removal that has begun is waited for by the lease: afterwards the object is gone, or it is safe.
+ * A pull takes a lease on everything it will need before it asks whether it is there. A removal that has begun is waited
+ * for by the lease: afterwards the object is gone, or it is safe.
  */
 export class Garbage {
-  private readonly pins = new Map<string, readonly string[]>();
   private readonly leases = new Set<ReadonlySet<string>>();
   private readonly removals = new Map<string, Promise<void>>();
   private collecting: Promise<void> | undefined;
@@ -34,25 +33,8 @@ export class Garbage {
   async lease(ids: Iterable<string>): Promise<() => void> {
     const lease = new Set(ids);
     this.leases.add(lease);
-    await Promise.all([...lease].map((id) => this.removals.get(id)));
+    await Promise.all([...lease].flatMap((id) => this.removals.get(id) ?? []));
     return () => this.leases.delete(lease);
-  }
-
-  pin(owner: string, chainIds: readonly string[]): void {
-    this.pins.set(owner, [...chainIds]);
-  }
-
-  /** Collects only if a layer of the owner may have become garbage: most containers go before their image. */
-  unpin(owner: string): void {
-    const released = this.pins.get(owner) ?? [];
-    this.pins.delete(owner);
-    const needed = this.options.inUse();
-    if (!released.every((id) => needed.has(id))) void this.collect();
-  }
-
-  ownersOf(chainIds: readonly string[]): readonly string[] {
-    const wanted = new Set(chainIds);
-    return [...this.pins].filter(([, held]) => held.some((id) => wanted.has(id))).map(([owner]) => owner);
   }
 
   /** From now on collect() works: every pin that recovery had to make is made. */
@@ -90,7 +72,7 @@ export class Garbage {
   }
 
   private used(): ReadonlySet<string> {
-    return new Set([...this.options.inUse(), ...this.leased(), ...[...this.pins.values()].flat()]);
+    return new Set([...this.options.inUse(), ...this.leased()]);
   }
 
   private leased(): ReadonlySet<string> {

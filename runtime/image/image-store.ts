@@ -13,6 +13,8 @@ import type { Image } from './types.js';
 export interface StoredReference {
   /** `docker.io/library/busybox:latest`, `…@sha256:…`; undefined for an image that lost its names. */
   readonly name: string | undefined;
+  /** Removed, and kept out of sight only because containers use its layers. */
+  readonly hidden?: boolean;
   /** What the registry gave for the name: an index or a manifest. */
   readonly target: Descriptor;
   /** The manifest that was chosen: the target itself, or one in the index. */
@@ -28,6 +30,7 @@ interface StoredManifest {
 const nameAnnotation = 'org.opencontainers.image.ref.name';
 /** Which manifest of an index this node chose. */
 const manifestAnnotation = 'io.podwright.image.manifest';
+const hiddenAnnotation = 'io.podwright.image.removed';
 
 export interface ImageStoreOptions {
   readonly content: ContentStore;
@@ -49,6 +52,8 @@ export class ImageStore {
   private listed: readonly Image[] = [];
   private used: ReadonlySet<string> | undefined;
   private readonly pinned: ReadonlySet<string>;
+  /** Owners by image id. */
+  private readonly pins = new Map<string, Set<string>>();
 
   constructor(private readonly options: ImageStoreOptions) {
     this.pinned = new Set(options.pinned.map(normalisedName));
@@ -149,12 +154,45 @@ export class ImageStore {
     return stored;
   }
 
-  /** Drops every name of an image. What it used becomes garbage. */
+  /** Drops every name of an image. What it used becomes garbage, or is hidden as long as somebody has it pinned. */
   async remove(id: Digest): Promise<void> {
-    const names = [...this.references].filter(([, { manifest }]) => this.idOf(manifest) === id);
-    for (const [key] of names) this.references.delete(key);
+    const dropped = [...this.references].filter(([, { manifest }]) => this.idOf(manifest) === id);
+    for (const [key] of dropped) this.references.delete(key);
+    if (this.ownersOf(id).length > 0)
+      for (const [, { target, manifest }] of dropped)
+        this.references.set(`@${manifest}`, { name: undefined, hidden: true, target, manifest });
     this.refresh();
     await this.save();
+  }
+
+  /** Lets go of hidden images that nobody has pinned any more. */
+  async dropHidden(): Promise<void> {
+    const unused = [...this.references].filter(
+      ([, { hidden, manifest }]) => hidden && !this.pins.has(this.idOf(manifest) ?? ''),
+    );
+    if (unused.length === 0) return;
+    for (const [key] of unused) this.references.delete(key);
+    this.refresh();
+    await this.save();
+  }
+
+  pin(imageId: string, owner: string): void {
+    const owners = this.pins.get(imageId) ?? new Set();
+    this.pins.set(imageId, owners.add(owner));
+  }
+
+  /** True if that was the last pin of a hidden image. */
+  unpin(imageId: string, owner: string): boolean {
+    const owners = this.pins.get(imageId);
+    if (owners?.delete(owner) !== true || owners.size > 0) return false;
+    this.pins.delete(imageId);
+    return [...this.references.values()].some(
+      ({ hidden, manifest }) => hidden && this.idOf(manifest) === imageId,
+    );
+  }
+
+  ownersOf(imageId: string): readonly string[] {
+    return [...(this.pins.get(imageId) ?? [])];
   }
 
   /** The same value until something changes. */
@@ -198,8 +236,8 @@ export class ImageStore {
   }
 
   private ids(): ReadonlySet<Digest> {
-    const ids = [...this.references.values()].map(({ manifest }) => this.idOf(manifest));
-    return new Set(ids.filter((id) => id !== undefined));
+    const visible = [...this.references.values()].filter(({ hidden }) => hidden !== true);
+    return new Set(visible.map(({ manifest }) => this.idOf(manifest)).filter((id) => id !== undefined));
   }
 
   private idOf(manifest: Digest): Digest | undefined {
@@ -229,7 +267,7 @@ export class ImageStore {
     const names = new Map<Digest, { manifest: Digest; tags: string[]; digests: Set<string> }>();
     for (const reference of this.references.values()) {
       const id = this.idOf(reference.manifest);
-      if (id === undefined) continue;
+      if (id === undefined || reference.hidden) continue;
       const known = names.get(id) ?? { manifest: reference.manifest, tags: [], digests: new Set() };
       names.set(id, known);
       collectNames(reference, known);
@@ -273,12 +311,13 @@ function collectNames(
   into.digests.add(`${name.slice(0, name.lastIndexOf(':'))}@${target.digest}`);
 }
 
-function entryOf({ name, target, manifest }: StoredReference): IndexEntry {
+function entryOf({ name, hidden, target, manifest }: StoredReference): IndexEntry {
   return {
     ...target,
     annotations: {
       ...(name === undefined ? {} : { [nameAnnotation]: name }),
       ...(manifest === target.digest ? {} : { [manifestAnnotation]: manifest }),
+      ...(hidden ? { [hiddenAnnotation]: 'true' } : {}),
     },
   };
 }
@@ -291,6 +330,7 @@ function referenceOf({ mediaType, digest, size, annotations = {} }: IndexEntry):
   const name = annotations[nameAnnotation];
   return {
     name: name === undefined ? undefined : formatReference(parseReference(name)),
+    hidden: annotations[hiddenAnnotation] === 'true',
     target: { mediaType, digest: target, size },
     manifest,
   };

@@ -1,7 +1,7 @@
 import { KeyedLock } from '../base/keyed-lock.js';
 import type { Logger } from '../base/logger.js';
 import type { ContentStore } from '../content/types.js';
-import { RuntimeError, wrapError } from '../errors.js';
+import { messageOf, RuntimeError, wrapError } from '../errors.js';
 import type { LayerStore } from '../snapshot/types.js';
 import { Garbage } from './garbage.js';
 import { ImageStore } from './image-store.js';
@@ -156,21 +156,33 @@ class RegistryImageService implements ImageService {
     };
   }
 
-  pin(owner: string, chainIds: readonly string[]): void {
-    this.context.garbage.pin(owner, chainIds);
+  pin(imageId: string, owner: string): void {
+    this.context.images.pin(imageId, owner);
   }
 
-  unpin(owner: string): void {
-    this.context.garbage.unpin(owner);
+  unpin(imageId: string, owner: string): void {
+    if (this.context.images.unpin(imageId, owner)) void this.release(imageId);
   }
 
-  ownersOf(chainIds: readonly string[]): readonly string[] {
-    return this.context.garbage.ownersOf(chainIds);
+  private async release(imageId: string): Promise<void> {
+    const { images, garbage, logger } = this.context;
+    try {
+      await images.dropHidden();
+      await garbage.collect();
+    } catch (error) {
+      logger.warn('image not released', { imageId, error: messageOf(error) });
+    }
+  }
+
+  ownersOf(imageId: string): readonly string[] {
+    return this.context.images.ownersOf(imageId);
   }
 
   async sweep(): Promise<void> {
-    this.context.garbage.arm();
-    await this.context.garbage.collect();
+    const { images, garbage } = this.context;
+    await images.dropHidden();
+    garbage.arm();
+    await garbage.collect();
   }
 
   counters(): PullCounters {

@@ -112,14 +112,16 @@ export interface ImageService {
   remove(reference: string): Promise<void>;
   /** Disk used by blobs and layers. */
   usage(): Promise<ImageUsage>;
-  /** Keeps layers from removal on behalf of `owner` (a container id) until {@link unpin}. Replaces what it held before. */
-  pin(owner: string, chainIds: readonly string[]): void;
-  unpin(owner: string): void;
-  /** Owners that hold any of the layers. */
-  ownersOf(chainIds: readonly string[]): readonly string[];
+  /**
+   * Keeps an image's layers while `owner` (a container id) uses them. If the image is removed meanwhile, it is hidden at
+   * once and deleted after the last unpin, also across restarts. The id of an image that is gone already pins nothing.
+   */
+  pin(imageId: string, owner: string): void;
+  unpin(imageId: string, owner: string): void;
+  ownersOf(imageId: string): readonly string[];
   /**
    * Removes blobs and layers that nothing refers to: what a crash left. To be called once after a start, when every
-   * recovered container has pinned its layers.
+   * recovered container has pinned its image; until then nothing is collected.
    */
   sweep(): Promise<void>;
   counters(): PullCounters;

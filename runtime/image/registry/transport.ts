@@ -204,8 +204,7 @@ function exchange(
   const { url, signal } = request;
   return new Promise((resolve, reject) => {
     const sent = openRequest(request, agent, proxy);
-    const failed = (error: Error): void =>
-      reject(signal.aborted ? signal.reason : connectionError(url, error));
+    const failed = (error: Error): void => reject(abortReason(signal) ?? connectionError(url, error));
     const late = (what: string): void => void sent.destroy(new ConnectionError(`${url.host}: ${what}`, true));
     const dial = setTimeout(
       () => late(`no connection in ${request.dialTimeoutMs} ms`),
@@ -229,6 +228,11 @@ function exchange(
     });
     sent.end(request.body);
   });
+}
+
+function abortReason({ aborted, reason }: AbortSignal): Error | undefined {
+  if (!aborted) return undefined;
+  return reason instanceof Error ? reason : new Error('aborted');
 }
 
 function openRequest(request: TransportRequest, agent: Agent, proxy: URL | undefined): http.ClientRequest {

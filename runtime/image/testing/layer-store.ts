@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { RuntimeError } from '../../errors.js';
 import type { LayerIngest, LayerStore, LayerUsage, PreparedLayer } from '../../snapshot/types.js';
@@ -25,15 +25,12 @@ export class MemoryLayerStore implements LayerStore {
   }
 
   async prepare(ingest: LayerIngest): Promise<PreparedLayer> {
-    const { chainId, diffId, mediaType } = ingest;
+    const { chainId, diffId } = ingest;
     this.log.push(`prepare ${chainId}`);
     await this.onPrepare(ingest);
     const hash = createHash('sha256');
     let bytes = 0n;
-    const source = /gzip$/.test(mediaType)
-      ? Readable.from(ingest.source).compose(createGunzip())
-      : ingest.source;
-    for await (const chunk of source as AsyncIterable<Uint8Array>) {
+    for await (const chunk of decompressed(ingest)) {
       hash.update(chunk);
       bytes += BigInt(chunk.length);
     }
@@ -71,4 +68,8 @@ export class MemoryLayerStore implements LayerStore {
     const bytes = [...this.committed.values()].reduce((sum, size) => sum + size, 0n);
     return { path: '/layers', bytes, inodes: BigInt(this.committed.size) };
   }
+}
+
+function decompressed({ mediaType, source }: LayerIngest): AsyncIterable<Uint8Array> {
+  return mediaType.endsWith('gzip') ? pipeline(source, createGunzip(), () => undefined) : source;
 }
