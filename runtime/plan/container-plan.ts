@@ -1,0 +1,188 @@
+import { RuntimeError } from '../errors.js';
+import type { Process, Spec } from '../spec/types.js';
+import { validateSpec } from '../spec/validate.js';
+import { addCgroupJoin } from './cgroup-join.js';
+import { type Draft, newDraft, takeSlot } from './draft.js';
+import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, O_CLOEXEC, O_DIRECTORY, O_PATH } from './kernel.js';
+import { parsePropagation } from './mount-options.js';
+import { type MountTarget, addLateMounts, addMounts, isBelow, splitProcMounts } from './mounts.js';
+import { hasOwnNamespace, planNamespaces } from './namespaces.js';
+import type { ContainerPlanOptions } from './options.js';
+import { processSteps, stdioSteps } from './process.js';
+import type { Plan, PlanStep, Slot } from './steps.js';
+import { launchSteps, rendezvous } from './launch.js';
+import { refuseUnimplemented } from './unimplemented.js';
+
+/**
+ * Compiles a container's config.json into its launch plan.
+ *
+ *   launcher   namespaces and cgroup opened, rootfs and bind sources as detached mounts, clone
+ *   child      cgroup, namespaces, rootfs attached, mounts, devices, masks, pivot_root,
+ *              a shared pid namespace (only now: nothing of the host is left to be seen through it), its /proc,
+ *              read-only root, user, filter, capabilities, wait, execve
+ *
+ * Pure: nothing of the host is looked at. @throws InvalidArgument naming the field, Unimplemented for what cannot work yet
+ */
+export function compileContainerPlan(options: ContainerPlanOptions): Plan {
+  const { spec } = options;
+  validateSpec(spec);
+  refuseUnimplemented(spec);
+  const process = processOf(spec);
+  if (spec.linux?.seccomp !== undefined && options.seccomp === undefined) {
+    throw new RuntimeError('FailedPrecondition', 'linux.seccomp: the profile was not compiled');
+  }
+  const draft = newDraft();
+  const cgroup = addCgroupJoin(draft, options.cgroup);
+  const { cloneFlags, joins, joinPid, pause } = planNamespaces(draft, spec, options.sandbox);
+  const root = addRootfs(draft, options);
+  draft.child.push(...joins);
+  attachRootfs(draft, root, options);
+  const target: MountTarget = { draft, root, scratch: takeSlot(draft), pause, options };
+  const processOptions = { ...options, process, role: 'init' as const };
+
+  const shared = joinPid !== undefined;
+  const { now, later } = shared ? splitProcMounts(spec.mounts ?? []) : { now: spec.mounts ?? [], later: [] };
+  addMounts(target, now);
+  draft.child.push(...hostSettings(spec), ...restrictedPaths(target, (path) => !coveredBy(later, path)));
+  draft.child.push(...draft.sealing, ...cwdSteps(process, root), ...pivotSteps(root, spec));
+  if (joinPid !== undefined) joinSharedPid(target, joinPid, later);
+  draft.child.push(
+    ...stdioSteps(processOptions),
+    ...readOnlyRoot(spec, root),
+    ...processSteps(processOptions),
+  );
+  const { oomScoreAdj } = process;
+  draft.parent.push(...launchSteps({ cloneFlags, cgroup, oomScoreAdj, wait: joinPid !== undefined }));
+  return { parent: draft.parent, child: draft.child };
+}
+
+function processOf({ process }: Spec): Process {
+  if (process === undefined) throw new RuntimeError('InvalidArgument', 'process is missing');
+  return process;
+}
+
+/**
+ * The rootfs as a detached mount. Neither access to what redirect_dir and metacopy would leave in the upper directory nor
+ * a shared index is wanted: the layer must stay readable as files. `volatile`: nothing in it outlives the boot, so
+ * nothing waits for a sync of the whole host file system when it is unmounted.
+ */
+function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot {
+  const out = takeSlot(draft);
+  if (rootfs.kind === 'overlay') {
+    const { layersDir, lower, upper, work } = rootfs;
+    const options = ['index=off', 'redirect_dir=off', 'metacopy=off', 'volatile'];
+    const about = 'make the rootfs (overlay)';
+    draft.parent.push({ kind: 'overlay', out, layersDir, lower, upper, work, options, attributes: 0, about });
+    return out;
+  }
+  const about = `make the rootfs (bind from ${rootfs.path})`;
+  draft.parent.push(
+    { kind: 'open-tree', out, path: rootfs.path, recursive: true, about },
+    { kind: 'mount-setattr', slot: out, recursive: true, set: 0, clear: 0, propagation: MS_PRIVATE, about },
+  );
+  return out;
+}
+
+/** On a directory of the host as the child sees it, in its own mount namespace: pivot_root wants an attached mount. */
+function attachRootfs(draft: Draft, root: Slot, { rootfsMountpoint }: ContainerPlanOptions): void {
+  const about = `attach the rootfs on ${rootfsMountpoint}`;
+  draft.child.push(
+    {
+      kind: 'propagation',
+      path: '/',
+      flags: MS_REC | MS_SLAVE,
+      about: 'leave the mount propagation of the host',
+    },
+    { kind: 'move-mount', slot: root, path: rootfsMountpoint, create: 'no', about },
+  );
+}
+
+/** Host name and sysctls, where the namespace is the container's own to change. */
+function hostSettings({ hostname = '', domainname = '', linux }: Spec): readonly PlanStep[] {
+  const spec = { linux } as Spec;
+  const ownsUts = hasOwnNamespace(spec, 'uts');
+  return [
+    ...(ownsUts && hostname !== ''
+      ? [{ kind: 'hostname', name: hostname, about: `set hostname ${hostname}` } as const]
+      : []),
+    ...(ownsUts && domainname !== ''
+      ? [{ kind: 'domainname', name: domainname, about: `set domainname ${domainname}` } as const]
+      : []),
+    ...sysctlSteps(linux?.sysctl ?? {}),
+  ];
+}
+
+export function sysctlSteps(sysctls: Readonly<Record<string, string>>): readonly PlanStep[] {
+  return Object.entries(sysctls).map(([key, value]) => ({
+    kind: 'sysctl',
+    key,
+    value,
+    about: `set sysctl ${key}`,
+  }));
+}
+
+function coveredBy(mounts: ContainerPlanOptions['spec']['mounts'], path: string): boolean {
+  return mounts?.some(({ destination }) => isBelow(path, destination)) === true;
+}
+
+function restrictedPaths(
+  { root, options }: MountTarget,
+  include: (path: string) => boolean,
+): readonly PlanStep[] {
+  const { maskedPaths = [], readonlyPaths = [] } = options.spec.linux ?? {};
+  return [
+    ...readonlyPaths
+      .filter(include)
+      .map((path) => ({ kind: 'read-only', root, path, about: `make ${path} read-only` }) as const),
+    ...maskedPaths
+      .filter(include)
+      .map((path) => ({ kind: 'mask', root, path, about: `mask ${path}` }) as const),
+  ];
+}
+
+/** Init's working directory is made if the image has none, by root and before the rootfs may become read-only. */
+function cwdSteps({ cwd }: Process, root: Slot): readonly PlanStep[] {
+  if (['/', '/proc', '/sys', '/dev'].includes(cwd) || isBelow(cwd, '/proc')) return [];
+  return [
+    { kind: 'mkdir', root, path: cwd, mode: 0o755, uid: 0, gid: 0, about: `make working directory ${cwd}` },
+  ];
+}
+
+function pivotSteps(slot: Slot, { linux }: Spec): readonly PlanStep[] {
+  const word = linux?.rootfsPropagation ?? '';
+  const pivot: PlanStep = { kind: 'pivot-root', slot, mode: 'pivot', about: 'enter the rootfs' };
+  const propagation = word === '' ? undefined : parsePropagation(word);
+  if (propagation === undefined || propagation.flag === MS_PRIVATE) return [pivot];
+  const flags = propagation.flag | (propagation.recursive ? MS_REC : 0);
+  return [pivot, { kind: 'propagation', path: '/', flags, about: `make the rootfs ${word}` }];
+}
+
+/** Joining closes the descriptors, so the root is opened anew: it is the process' own root by now. */
+function joinSharedPid(
+  target: MountTarget,
+  slot: Slot,
+  later: readonly NonNullable<Spec['mounts']>[number][],
+): void {
+  const { draft, root } = target;
+  // The launcher must have set the score of the process that forks here.
+  draft.child.push(rendezvous, { kind: 'join-pid', slot, about: 'join the pid namespace of the sandbox' });
+  draft.child.push({ kind: 'open', out: root, path: '/', flags: O_PATH | O_DIRECTORY | O_CLOEXEC });
+  addLateMounts(target, later);
+  draft.child.push(...restrictedPaths(target, (path) => coveredBy(later, path)));
+}
+
+function readOnlyRoot({ root }: Spec, slot: Slot): readonly PlanStep[] {
+  if (root?.readonly !== true) return [];
+  const about = 'make the rootfs read-only';
+  return [
+    {
+      kind: 'mount-setattr',
+      slot,
+      recursive: false,
+      set: MOUNT_ATTR_RDONLY,
+      clear: 0,
+      propagation: 0,
+      about,
+    },
+  ];
+}

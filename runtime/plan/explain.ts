@@ -1,0 +1,211 @@
+import { constants } from 'node:os';
+import { type ErrorCode, RuntimeError, SystemError } from '../errors.js';
+import { kindOfCode } from './layout.js';
+import type { Plan, PlanStep, StepKind } from './steps.js';
+
+/** A failed step as the helper reports it (plan_format.h, REPORT_ERROR). */
+export interface StepFailure {
+  /** 0 launcher, 1 child; undefined: outside of the plan. */
+  readonly list: number | undefined;
+  readonly index: number | undefined;
+  readonly kind: number | undefined;
+  readonly errno: number;
+  readonly syscall: string;
+  /** A path or name. */
+  readonly detail: string;
+}
+
+/**
+ * The failure in the user's terms: *mount /data (bind from /srv/data): no such file or directory*. The system call that
+ * failed is its cause's. Without the plan (after a restart) the step's kind must do.
+ */
+export function explainFailure(plan: Plan | undefined, failure: StepFailure): RuntimeError {
+  const step = stepOf(plan, failure);
+  const kind = step?.kind ?? (failure.kind === undefined ? undefined : kindOfCode(failure.kind));
+  const name = errnoName(failure.errno);
+  const hint = hintFor(kind, step, failure, name);
+  const op = step?.about ?? aboutWithoutPlan(kind, failure);
+  const text =
+    hint ?? [errnoText(name, failure.errno), whereText(op, failure)].filter((part) => part !== '').join(' ');
+  return new RuntimeError(codeFor(kind, name), op, { cause: new StepFailed(text, failure, name) });
+}
+
+/** Carries what the kernel said beside the sentence for people. */
+class StepFailed extends Error {
+  override readonly name = 'StepFailed';
+
+  constructor(text: string, { syscall, errno, detail }: StepFailure, code: string) {
+    const path = detail === '' ? undefined : detail;
+    super(text, { cause: new SystemError({ syscall, errno, code, path }) });
+  }
+}
+
+function stepOf(plan: Plan | undefined, { list, index, kind }: StepFailure): PlanStep | undefined {
+  if (plan === undefined || list === undefined || index === undefined) return undefined;
+  const step = (list === 0 ? plan.parent : plan.child)[index];
+  // A report about another plan than ours must not be dressed in our words.
+  return step !== undefined && kind !== undefined && kindOfCode(kind) === step.kind ? step : undefined;
+}
+
+function aboutWithoutPlan(kind: StepKind | undefined, { detail }: StepFailure): string {
+  const what = kind ?? 'start the process';
+  return detail === '' ? what : `${what} ${detail}`;
+}
+
+/** The object of the failed call, where the sentence does not name it yet. */
+function whereText(op: string, { syscall, detail }: StepFailure): string {
+  if (detail === '' || op.includes(detail)) return syscall === '' ? '' : `(${syscall})`;
+  return `(${syscall} ${detail})`;
+}
+
+function hintFor(
+  kind: StepKind | undefined,
+  step: PlanStep | undefined,
+  failure: StepFailure,
+  name: string,
+): string | undefined {
+  if (kind === 'exec') return execHint(step, failure, name);
+  if (kind === 'chdir' || (kind === 'mkdir' && step?.about?.startsWith('make working directory') === true))
+    return chdirHint(name);
+  if (kind === 'open-tree' || kind === 'open-tree-in')
+    return name === 'ENOENT' ? 'no such file or directory' : undefined;
+  if (kind === 'open-pid' && name === 'ESRCH') return 'it has ended';
+  if (kind === 'seccomp' && name === 'EINVAL')
+    return 'the kernel refused the filter (is CONFIG_SECCOMP_FILTER set?)';
+  if (kind === 'capabilities' && name === 'EPERM') return 'the runtime itself lacks one of them';
+  if (kind === 'overlay' && name === 'ENODEV') return 'the kernel has no overlay file system';
+  if (kind === 'console' && name === 'ENOENT') return 'the container has no devpts on /dev/pts';
+  if (kind === 'open' && name === 'ELOOP') return 'the image has a symbolic link there';
+  if (name === 'EXDEV' || name === 'ELOOP') return 'a symbolic link of the image leads out of its rootfs';
+  return undefined;
+}
+
+function execHint(step: PlanStep | undefined, { detail }: StepFailure, name: string): string | undefined {
+  const command = step?.kind === 'exec' ? (step.argv[0] ?? '') : detail;
+  if (name === 'ENOENT') {
+    return command.includes('/')
+      ? 'no such file or directory (the file, or the interpreter it names, is missing)'
+      : 'executable file not found in $PATH';
+  }
+  if (name === 'EACCES') return 'permission denied: not executable';
+  if (name === 'ENOEXEC') return 'exec format error: wrong architecture or missing interpreter';
+  if (name === 'E2BIG') return 'argument list too long';
+  return name === 'ENOTDIR' ? 'a component of the path is not a directory' : undefined;
+}
+
+function chdirHint(name: string): string | undefined {
+  if (name === 'ENOTDIR' || name === 'EEXIST') return 'is not a directory';
+  if (name === 'ENOENT') return 'no such directory';
+  return name === 'EXDEV' || name === 'ELOOP' ? 'is outside of the container' : undefined;
+}
+
+const exhausted: ReadonlySet<string> = new Set(['ENOMEM', 'ENOSPC', 'EMFILE', 'ENFILE', 'EAGAIN', 'EDQUOT']);
+
+/** Steps whose input the user wrote, and the errors that this input explains. */
+const userKinds: ReadonlySet<StepKind> = new Set(['exec', 'chdir', 'user', 'sysctl', 'hostname', 'rlimit']);
+const mountKinds: ReadonlySet<StepKind> = new Set(['open-tree', 'move-mount', 'fs-mount', 'mount-setattr']);
+const inputErrors: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ENOTDIR',
+  'EISDIR',
+  'EACCES',
+  'EPERM',
+  'EINVAL',
+  'ENOEXEC',
+  'E2BIG',
+  'ELOOP',
+  'EXDEV',
+  'ENAMETOOLONG',
+  'ENODEV',
+  'EEXIST',
+  'ERANGE',
+]);
+
+/**
+ * Never NotFound or AlreadyExists, whatever errno says: callers take those for the container's. A condition outside of the
+ * request (a missing source directory) is FailedPrecondition, a mistake in it InvalidArgument.
+ */
+function codeFor(kind: StepKind | undefined, name: string): ErrorCode {
+  if (exhausted.has(name)) return 'ResourceExhausted';
+  if (name === 'ENOSYS') return 'Unimplemented';
+  if (kind === undefined || !inputErrors.has(name))
+    return kind === 'open-pid' ? 'FailedPrecondition' : 'Internal';
+  if (userKinds.has(kind)) return 'InvalidArgument';
+  return mountKinds.has(kind) ? 'FailedPrecondition' : 'Internal';
+}
+
+const errnoNames: ReadonlyMap<number, string> = new Map(
+  // Two names share a number here and there (EAGAIN, EWOULDBLOCK): the first one is the usual.
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([name, number]) => [number, name]),
+);
+
+/** Errors that Node's table lacks, at the numbers of every Linux architecture we run on. */
+const moreErrnoNames: ReadonlyMap<number, string> = new Map([
+  [15, 'ENOTBLK'],
+  [26, 'ETXTBSY'],
+  [40, 'ELOOP'],
+  [87, 'EUSERS'],
+  [126, 'ENOKEY'],
+]);
+
+export function errnoName(errno: number): string {
+  return errnoNames.get(errno) ?? moreErrnoNames.get(errno) ?? `E${errno}`;
+}
+
+const errnoTexts: Readonly<Record<string, string>> = {
+  EPERM: 'operation not permitted',
+  ENOENT: 'no such file or directory',
+  ESRCH: 'no such process',
+  EINTR: 'interrupted',
+  EIO: 'input/output error',
+  ENXIO: 'no such device or address',
+  E2BIG: 'argument list too long',
+  ENOEXEC: 'exec format error',
+  EBADF: 'bad file descriptor',
+  EAGAIN: 'a limit of the kernel was reached, or try again',
+  ENOMEM: 'out of memory',
+  EACCES: 'permission denied',
+  EFAULT: 'bad address',
+  ENOTBLK: 'block device required',
+  EBUSY: 'device or resource busy',
+  EEXIST: 'file exists',
+  EXDEV: 'leads across the boundary of its root',
+  ENODEV: 'no such device or file system',
+  ENOTDIR: 'not a directory',
+  EISDIR: 'is a directory',
+  EINVAL: 'invalid argument',
+  ENFILE: 'too many open files in the system',
+  EMFILE: 'too many open files',
+  ENOTTY: 'not a terminal',
+  ETXTBSY: 'text file busy',
+  EFBIG: 'file too large',
+  ENOSPC: 'no space left (on the device, or in a limit of the kernel)',
+  EROFS: 'read-only file system',
+  EMLINK: 'too many links',
+  EPIPE: 'broken pipe',
+  ERANGE: 'out of range',
+  EDEADLK: 'deadlock',
+  ENAMETOOLONG: 'name too long',
+  ENOSYS: 'not supported by this kernel',
+  ENOTEMPTY: 'directory not empty',
+  ELOOP: 'too many symbolic links',
+  EOPNOTSUPP: 'operation not supported',
+  ENOTSUP: 'operation not supported',
+  EADDRINUSE: 'address in use',
+  EADDRNOTAVAIL: 'address not available',
+  ENETDOWN: 'network is down',
+  ENETUNREACH: 'network unreachable',
+  ENOBUFS: 'no buffer space',
+  ETIMEDOUT: 'timed out',
+  ESTALE: 'stale file handle',
+  EUSERS: 'too many user namespaces',
+  ENOKEY: 'no such key',
+  EDQUOT: 'quota exceeded',
+  EPROTO: 'the helper did not follow its protocol',
+};
+
+function errnoText(name: string, errno: number): string {
+  return errnoTexts[name] ?? `error ${errno} (${name})`;
+}
