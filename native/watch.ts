@@ -14,7 +14,10 @@ export function watchPriority(fd: Fd, onEvent: () => void, onEnd: () => void = (
   const id = binding.watchPriority(fd, onEvent, onEnd);
   return { close: closer(id) };
 }
-/** An eventfd registered on a v1 control file: writes "EVENTFD FD ARGS" to cgroup.event_control. */
+/**
+ * An eventfd registered on a v1 control file: writes "EVENTFD FD ARGS" to cgroup.event_control. The removal of the
+ * cgroup is an event too: the caller looks whether it is still there.
+ */
 export function watchCgroupEvent(
   eventControlPath: string,
   controlFd: Fd,
