@@ -8,7 +8,8 @@ export interface Watch {
 
 /**
  * poll(2) for POLLPRI on an open kernel file (PSI trigger, cgroup events); calls back for every event until closed.
- * The descriptor stays the caller's. `onEnd`: the cgroup is gone and the watch has closed itself.
+ * The descriptor stays the caller's. (The kernel drops the last byte written to a pressure file: end it with a newline.)
+ * `onEnd`: the cgroup is gone and the watch has closed itself.
  */
 export function watchPriority(fd: Fd, onEvent: () => void, onEnd: () => void = () => {}): Watch {
   const id = binding.watchPriority(fd, onEvent, onEnd);

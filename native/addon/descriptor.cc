@@ -95,6 +95,9 @@ Napi::Value sealed_memfd(const Napi::CallbackInfo &info) {
         return throw_errno(info.Env(), "fchmod", name);
     if (seal(fd.get()) < 0)
         return throw_errno(info.Env(), "fcntl", name);
+    // Whoever inherits it reads it from the beginning.
+    if (lseek(fd.get(), 0, SEEK_SET) < 0)
+        return throw_errno(info.Env(), "lseek", name);
     return Napi::Number::New(info.Env(), fd.release());
 }
 
