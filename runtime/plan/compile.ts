@@ -4,5 +4,5 @@ export { compileExecPlan } from './exec-plan.js';
 export { compilePausePlan } from './pause-plan.js';
 export { encodePlan } from './wire.js';
 export { describeStep, printPlan } from './print.js';
-export { explainFailure, type StepFailure } from './explain.js';
+export { explainFailure } from './explain.js';
 export type { ContainerPlanOptions, ExecPlanOptions, PausePlanOptions, SeccompProgram } from './options.js';

@@ -10,7 +10,7 @@ import { hasOwnNamespace, planNamespaces } from './namespaces.js';
 import type { ContainerPlanOptions } from './options.js';
 import { processSteps, stdioSteps } from './process.js';
 import type { Plan, PlanStep, Slot } from './steps.js';
-import { launchSteps, rendezvous } from './launch.js';
+import { launchSteps } from './launch.js';
 import { refuseUnimplemented } from './unimplemented.js';
 
 /**
@@ -52,7 +52,7 @@ export function compileContainerPlan(options: ContainerPlanOptions): Plan {
     ...processSteps(processOptions),
   );
   const { oomScoreAdj } = process;
-  draft.parent.push(...launchSteps({ cloneFlags, cgroup, oomScoreAdj, wait: joinPid !== undefined }));
+  draft.parent.push(...launchSteps({ cloneFlags, cgroup, oomScoreAdj }));
   return { parent: draft.parent, child: draft.child };
 }
 
@@ -164,8 +164,7 @@ function joinSharedPid(
   later: readonly NonNullable<Spec['mounts']>[number][],
 ): void {
   const { draft, root } = target;
-  // The launcher must have set the score of the process that forks here.
-  draft.child.push(rendezvous, { kind: 'join-pid', slot, about: 'join the pid namespace of the sandbox' });
+  draft.child.push({ kind: 'join-pid', slot, about: 'join the pid namespace of the sandbox' });
   draft.child.push({ kind: 'open', out: root, path: '/', flags: O_PATH | O_DIRECTORY | O_CLOEXEC });
   addLateMounts(target, later);
   draft.child.push(...restrictedPaths(target, (path) => coveredBy(later, path)));

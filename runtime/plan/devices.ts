@@ -47,7 +47,6 @@ function pathOf(device: Device): string {
   return path.posix.normalize(device.path);
 }
 
-// eslint-disable-next-line max-params -- where a path lies depends on all of them
 function place(
   root: Slot,
   dev: Slot,

@@ -1,7 +1,7 @@
 import { validateProcess } from '../spec/validate.js';
 import { addCgroupJoin } from './cgroup-join.js';
 import { newDraft, takeSlot } from './draft.js';
-import { launchSteps, rendezvous } from './launch.js';
+import { launchSteps } from './launch.js';
 import { execNamespaceFlags, leavesHostNamespace } from './namespaces.js';
 import type { ExecPlanOptions } from './options.js';
 import { processSteps, stdioSteps } from './process.js';
@@ -39,16 +39,10 @@ export function compileExecPlan(options: ExecPlanOptions): Plan {
     about: 'join the namespaces of the container',
   });
   if (joinsPid) {
-    draft.child.push(rendezvous, {
-      kind: 'join-pid',
-      slot: pidfd,
-      about: 'join the pid namespace of the container',
-    });
+    draft.child.push({ kind: 'join-pid', slot: pidfd, about: 'join the pid namespace of the container' });
   }
   const processOptions = { ...options, role: 'exec' as const };
   draft.child.push(...stdioSteps(processOptions), ...processSteps(processOptions));
-  draft.parent.push(
-    ...launchSteps({ cloneFlags: 0, cgroup, oomScoreAdj: process.oomScoreAdj, wait: joinsPid }),
-  );
+  draft.parent.push(...launchSteps({ cloneFlags: 0, cgroup, oomScoreAdj: process.oomScoreAdj }));
   return { parent: draft.parent, child: draft.child };
 }

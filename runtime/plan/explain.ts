@@ -1,19 +1,7 @@
 import { constants } from 'node:os';
-import { type ErrorCode, RuntimeError, SystemError } from '../errors.js';
+import { type ErrorCode, RuntimeError, type StepFailure, SystemError } from '../errors.js';
 import { kindOfCode } from './layout.js';
 import type { Plan, PlanStep, StepKind } from './steps.js';
-
-/** A failed step as the helper reports it (plan_format.h, REPORT_ERROR). */
-export interface StepFailure {
-  /** 0 launcher, 1 child; undefined: outside of the plan. */
-  readonly list: number | undefined;
-  readonly index: number | undefined;
-  readonly kind: number | undefined;
-  readonly errno: number;
-  readonly syscall: string;
-  /** A path or name. */
-  readonly detail: string;
-}
 
 /**
  * The failure in the user's terms: *mount /data (bind from /srv/data): no such file or directory*. The system call that

@@ -33,10 +33,6 @@ export const O_PATH = 0x200000;
 export const O_WRONLY = constants.O_WRONLY;
 export const O_DIRECTORY = constants.O_DIRECTORY;
 
-export const RESOLVE_NO_MAGICLINKS = 0x02;
-export const RESOLVE_NO_SYMLINKS = 0x04;
-export const RESOLVE_BENEATH = 0x08;
-
 export const S_IFIFO = constants.S_IFIFO;
 export const S_IFCHR = constants.S_IFCHR;
 export const S_IFBLK = constants.S_IFBLK;

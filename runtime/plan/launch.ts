@@ -1,8 +1,5 @@
 import type { PlanStep, Slot } from './steps.js';
 
-/** Where the child waits for the launcher's last step. */
-export const rendezvous: PlanStep = { kind: 'sync', token: 1 };
-
 export interface LaunchOptions {
   /** CLONE_NEW* */
   readonly cloneFlags: number;
@@ -11,17 +8,17 @@ export interface LaunchOptions {
   readonly oomScoreAdj: number | undefined;
   /** What the launcher does once the child is there. */
   readonly after?: readonly PlanStep[] | undefined;
-  /** Whether the child has a {@link rendezvous}. */
-  readonly wait: boolean;
 }
 
-/** The launcher's last steps: everything is open, the child starts. */
+/**
+ * The launcher's last steps: everything is open, the child starts. No rendezvous ends them: the child enters a shared pid
+ * namespace, becomes ready or the command only when the launcher's list is done.
+ */
 export function launchSteps({
   cloneFlags,
   cgroup,
   oomScoreAdj,
   after = [],
-  wait,
 }: LaunchOptions): readonly PlanStep[] {
   return [
     { kind: 'clone', flags: cloneFlags, cgroup, about: 'start the process' },
@@ -29,6 +26,5 @@ export function launchSteps({
       ? []
       : [{ kind: 'oom-score-adj', value: oomScoreAdj, about: `set oom_score_adj ${oomScoreAdj}` } as const]),
     ...after,
-    ...(wait ? [rendezvous] : []),
   ];
 }

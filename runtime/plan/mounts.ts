@@ -4,16 +4,7 @@ import type { Mount } from '../spec/types.js';
 import { addCgroupMount } from './cgroup-mount.js';
 import { addDevices } from './devices.js';
 import { type Draft, takeSlot } from './draft.js';
-import {
-  MOUNT_ATTR_RDONLY,
-  MS_PRIVATE,
-  MS_SLAVE,
-  O_CLOEXEC,
-  O_DIRECTORY,
-  O_PATH,
-  RESOLVE_BENEATH,
-  RESOLVE_NO_SYMLINKS,
-} from './kernel.js';
+import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SLAVE } from './kernel.js';
 import { type MountOptions, changesNothing, parseMountOptions } from './mount-options.js';
 import type { ContainerPlanOptions } from './options.js';
 import type { PlanStep, Slot } from './steps.js';
@@ -195,7 +186,7 @@ function addFileSystem(target: MountTarget, mount: Mount, options: MountOptions,
     about,
   });
   if (options.copyUp) draft.child.push({ kind: 'copy-up', slot: out, root, path: destination, about });
-  draft.child.push(...attachSteps(target, out, destination, type, about));
+  draft.child.push({ kind: 'move-mount', slot: out, root, path: destination, create: 'directory', about });
   if (isDev) addDevices(target, out, '/');
   if (sealed) {
     draft.sealing.push({
@@ -209,37 +200,6 @@ function addFileSystem(target: MountTarget, mount: Mount, options: MountOptions,
     });
   }
   addPropagation(draft, out, options, about);
-}
-
-/**
- * /proc and /sys of an image must be directories: a link there would let it choose where the kernel's files appear and
- * which paths are masked.
- */
-// eslint-disable-next-line max-params -- the five parts of one system call's work
-function attachSteps(
-  target: MountTarget,
-  slot: Slot,
-  path: string,
-  type: string,
-  about: string,
-): readonly PlanStep[] {
-  const { root, draft } = target;
-  if (type !== 'proc' && type !== 'sysfs')
-    return [{ kind: 'move-mount', slot, root, path, create: 'directory', about }];
-  const place = takeSlot(draft);
-  return [
-    { kind: 'mkdir', root, path, mode: 0o755, uid: 0, gid: 0, about },
-    {
-      kind: 'open',
-      out: place,
-      dir: root,
-      path: path.slice(1),
-      flags: O_PATH | O_DIRECTORY | O_CLOEXEC,
-      resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-      about,
-    },
-    { kind: 'move-mount', slot, root: place, path: '/', create: 'no', about },
-  ];
 }
 
 function addPropagation(draft: Draft, slot: Slot, { propagation }: MountOptions, about: string): void {

@@ -15,7 +15,7 @@ import {
   MS_REC,
   MS_SLAVE,
 } from './kernel.js';
-import { launchSteps, rendezvous } from './launch.js';
+import { launchSteps } from './launch.js';
 import type { PausePlanOptions } from './options.js';
 import type { Plan, PlanStep, Slot } from './steps.js';
 
@@ -42,6 +42,8 @@ export function compilePausePlan(options: PausePlanOptions): Plan {
   };
   validateSysctls(sysctls, { network: own.network, ipc: own.ipc, uts: own.uts }, 'sysctls');
   if (hostname !== '') validateHostname(hostname, 'hostname');
+  // The child's steps need what the launcher's have made. (Becoming ready waits for the launcher anyway.)
+  const rendezvous: readonly PlanStep[] = network.childSteps.length === 0 ? [] : [{ kind: 'sync', token: 1 }];
   const draft = newDraft();
   const cgroup = addCgroupJoin(draft, options.cgroup);
   const [root, shm] = [takeSlot(draft), takeSlot(draft)];
@@ -52,7 +54,7 @@ export function compilePausePlan(options: PausePlanOptions): Plan {
     ...sysctlSteps(sysctls),
     ...(own.network ? [loopback] : []),
     ...rootSteps(root, own.ipc ? { slot: shm, sizeBytes: options.shmSizeBytes } : undefined),
-    rendezvous,
+    ...rendezvous,
     ...network.childSteps,
     { kind: 'setsid' },
     { kind: 'no-new-privs' },
@@ -63,8 +65,7 @@ export function compilePausePlan(options: PausePlanOptions): Plan {
       cloneFlags: cloneFlagsOf(options),
       cgroup,
       oomScoreAdj: options.oomScoreAdj,
-      after: [...pinSteps(options.pinNetns), ...network.parentSteps],
-      wait: true,
+      after: [...pinSteps(options.pinNetns), ...network.parentSteps, ...rendezvous],
     }),
   );
   return { parent: draft.parent, child: draft.child };

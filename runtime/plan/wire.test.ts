@@ -150,7 +150,7 @@ function enumValues(header: string, name: string): Record<string, number> {
   const body = new RegExp(`enum ${name} \\{([^]*?)\\n\\};`).exec(header)?.[1] ?? '';
   const code = body.replace(/\/\*[^]*?\*\//g, '');
   return Object.fromEntries(
-    [...code.matchAll(/(\w+) = (\d+)/g)].map(([, key, value]) => [key, Number(value)]),
+    [...code.matchAll(/(\w+) = (\d+)/g)].map(([, key = '', value]): [string, number] => [key, Number(value)]),
   );
 }
 

@@ -135,7 +135,6 @@ function putU64(writer: Writer, value: bigint): void {
   writer.at = writer.buffer.writeBigUInt64LE(value, writer.at);
 }
 
-// eslint-disable-next-line max-params -- as above
 function putString(writer: Writer, text: string, step: PlanStep, name: string): void {
   if (text.includes('\0')) throw invalid(step, name, 'has a NUL byte');
   reserve(writer, 8 + 3 * text.length);
