@@ -55,7 +55,9 @@ struct rtattr *netlink_nest(struct netlink *n, uint16_t type) {
     return put_header(n, (uint16_t)(type | NLA_F_NESTED), 0);
 }
 
+/* The nest's length counts the padding of its last attribute, so the message must hold it. */
 void netlink_nest_end(struct netlink *n, struct rtattr *nest) {
+    n->request.header.nlmsg_len = NLMSG_ALIGN(n->request.header.nlmsg_len);
     nest->rta_len = (unsigned short)((unsigned char *)at_end(n) - (unsigned char *)nest);
 }
 
