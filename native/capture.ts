@@ -26,9 +26,11 @@ export function openCapture(maxBytes: number): Capture {
   let open = true;
   socket.on('data', keep);
   socket.on('error', () => undefined);
-  socket.on('close', () => {
+  const ended = (): void => {
     open = false;
-  });
+  };
+  socket.on('end', ended);
+  socket.on('close', ended);
   return {
     writeEnd,
     finish: () => {

@@ -50,7 +50,11 @@ describe('cgroupfs driver', () => {
     return pid;
   }
 
-  const memoryFile = (): string => path.join(cgroup.directories.get('memory') ?? cgroup.directories.get('') ?? '', driver.mode === 'v2' ? 'memory.max' : 'memory.limit_in_bytes');
+  const memoryFile = (): string =>
+    path.join(
+      cgroup.directories.get('memory') ?? cgroup.directories.get('') ?? '',
+      driver.mode === 'v2' ? 'memory.max' : 'memory.limit_in_bytes',
+    );
 
   it('sets the limits it was given', async () => {
     expect((await readFile(memoryFile(), 'utf8')).trim()).to.equal(String(64 << 20));
@@ -91,7 +95,9 @@ describe('cgroupfs driver', () => {
   });
 
   it('puts all limits back when one is refused', async () => {
-    const error = await cgroup.update({ memory: { limit: 32 << 20 }, cpu: { cpus: '4000-5000' } }).catch((thrown: unknown) => thrown);
+    const error = await cgroup
+      .update({ memory: { limit: 32 << 20 }, cpu: { cpus: '4000-5000' } })
+      .catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(RuntimeError);
     expect((await readFile(memoryFile(), 'utf8')).trim()).to.equal(String(64 << 20));
     await cgroup.update({ memory: { limit: 32 << 20 } });

@@ -40,6 +40,7 @@ export async function recoverContainers(room: Containers): Promise<void> {
   }
   await deps.monitors.killStray(new Set(half.map((live) => live.value.id)));
   for (const live of half) await unmake(room, live);
+  await removeOrphans(room);
   await sweepStateDirectories(room);
   await deps.snapshots.sweep(new Set(room.list().map((container) => container.id)));
 }
@@ -155,6 +156,15 @@ async function unmake(room: Containers, live: LiveContainer): Promise<void> {
   store.delete(id);
   store.releaseName(request.name, id);
   deps.logger.info('half made container unmade', { containerId: id });
+}
+
+/** Containers of a sandbox that is gone: nobody will ever ask for their removal. */
+async function removeOrphans(room: Containers): Promise<void> {
+  for (const { id, request } of room.list()) {
+    if (room.deps.sandboxes.find(request.sandboxId) !== undefined) continue;
+    room.deps.logger.warn('container without sandbox removed', { containerId: id, podSandboxId: request.sandboxId });
+    await room.remove(id, new AbortController().signal);
+  }
 }
 
 async function sweepStateDirectories(room: Containers): Promise<void> {

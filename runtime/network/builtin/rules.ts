@@ -96,7 +96,7 @@ table ${table} {
     fib daddr type local jump forward-ports
   }
   chain output {
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     fib daddr type local jump forward-ports
   }
   chain postrouting {
