@@ -57,10 +57,13 @@ export const configSchema = z.strictObject({
         .default('')
         .describe('Name of the built-in bridge; empty: pw- and the digits of this instance.'),
       pool: z
-        .string()
-        .regex(/^[0-9a-fA-F.:]+\/\d{1,3}$/, 'must be an address range such as 10.88.0.0/16')
-        .default('10.88.0.0/16')
-        .describe('Addresses of the built-in network, until the kubelet names a pod range.'),
+        .array(z.string().regex(/^[0-9a-fA-F.:]+\/\d{1,3}$/, 'must be an address range such as 10.88.0.0/16'))
+        .min(1)
+        .max(2)
+        .default(['10.88.0.0/16'])
+        .describe(
+          'Ranges of the built-in network, one per address family, until the kubelet names the pod range.',
+        ),
     })
     .prefault({}),
   registry: z
@@ -69,15 +72,18 @@ export const configSchema = z.strictObject({
         .array(absolutePath)
         .default(['/etc/podwright/certs.d', '/etc/containerd/certs.d'])
         .describe('Directories of HOST/hosts.toml: mirrors, certificates, plain http.'),
-      max_concurrent_downloads: z
-        .int()
-        .min(1)
-        .max(64)
-        .default(4)
-        .describe('Layers of one image fetched at once.'),
-      progress_timeout_seconds: seconds
+      parallel_downloads: z.int().min(1).max(64).default(4).describe('Layers of one image fetched at once.'),
+      no_progress_timeout_seconds: seconds
         .default(60)
-        .describe('A download without a single byte for this long has failed; 0: never.'),
+        .describe('A download that brings nothing for this long has failed; 0: never.'),
+    })
+    .prefault({}),
+  image: z
+    .strictObject({
+      pinned: z
+        .array(z.string().min(1))
+        .default([])
+        .describe("Images that the kubelet's garbage collection must leave alone."),
     })
     .prefault({}),
   cgroup: z

@@ -6,7 +6,7 @@ import {
 } from '../protos/gen/cri/runtime/v1/api.js';
 import type { Container } from '../runtime/container/types.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
-import type { Runtime } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import { containerClientOf, podClientOf } from './translate/client-record.js';
 import { isVisible, toCriContainerState } from './translate/container-answer.js';
 import { isVisibleSandbox, toCriSandboxState } from './translate/sandbox-answer.js';

@@ -1,7 +1,7 @@
 import type { Container } from '../runtime/container/types.js';
 import { RuntimeError } from '../runtime/errors.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
-import type { Runtime } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import { quote, refuse } from './translate/check.js';
 import { isVisible } from './translate/container-answer.js';
 import { isVisibleSandbox } from './translate/sandbox-answer.js';

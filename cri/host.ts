@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import type { CgroupDriver } from '../runtime/cgroup/types.js';
-import { parseCapabilityMask } from './translate/capabilities.js';
+import { capabilitiesOf } from '../runtime/spec/capabilities.js';
 import type { ContainerHost } from './translate/container.js';
 import type { HostFiles } from './translate/sandbox.js';
 
@@ -15,7 +15,7 @@ export async function inspectHost(cgroups: Pick<CgroupDriver, 'mode' | 'controll
     readOptional('/sys/module/apparmor/parameters/enabled'),
     readOptional('/sys/fs/selinux/enforce'),
   ]);
-  const capabilities = parseCapabilityMask(/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0');
+  const capabilities = capabilitiesOf(BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`));
   return {
     capabilities,
     // man 5 proc_pid_oom_score_adj: lowering it takes CAP_SYS_RESOURCE.

@@ -1,7 +1,7 @@
 import type { PodSandboxStats } from '../protos/gen/cri/runtime/v1/api.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
 import type { CpuRates } from './cpu-rates.js';
-import type { Runtime } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import { hasFigures, readContainerStats } from './stats.js';
 import { toCriSandboxStats } from './translate/stats-answer.js';
 

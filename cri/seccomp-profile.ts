@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { RuntimeError, wrapError } from '../runtime/errors.js';
 import type { Seccomp } from '../runtime/spec/types.js';
-import type { SeccompProfiles } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import type { SeccompChoice } from './translate/security.js';
 
 const maxProfileBytes = 1024 * 1024;
@@ -11,7 +11,7 @@ const maxProfileBytes = 1024 * 1024;
 export async function loadSeccomp(
   choice: SeccompChoice,
   capabilities: readonly string[],
-  profiles: SeccompProfiles,
+  profiles: Runtime['seccomp'],
 ): Promise<Seccomp | undefined> {
   switch (choice.kind) {
     case 'none':
@@ -20,7 +20,7 @@ export async function loadSeccomp(
       return profiles.defaultProfile(capabilities);
     case 'file':
       try {
-        return profiles.parseProfile(await readProfile(choice.path));
+        return profiles.parseProfile(await readProfile(choice.path), capabilities);
       } catch (error) {
         throw wrapError('seccomp profile', error, choice.path);
       }

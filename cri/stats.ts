@@ -1,7 +1,7 @@
 import type { ContainerStats as CriContainerStats } from '../protos/gen/cri/runtime/v1/api.js';
 import type { Container } from '../runtime/container/types.js';
 import type { CpuRates } from './cpu-rates.js';
-import type { Runtime } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import { toCriContainerStats } from './translate/stats-answer.js';
 
 /** Containers that have figures: those with a cgroup. */

@@ -1,4 +1,4 @@
-import type { RootfsReader } from './services.js';
+import type { Runtime } from '../runtime/index.js';
 import type { UserDatabase } from './translate/user.js';
 
 /** An image may bring any file: what is longer is no list of users. */
@@ -9,7 +9,7 @@ const maxImages = 128;
 export class UserDatabases {
   private readonly byChainId = new Map<string, Promise<UserDatabase>>();
 
-  constructor(private readonly rootfs: RootfsReader) {}
+  constructor(private readonly rootfs: Runtime['rootfs']) {}
 
   /** @throws what the reader throws; a failure is not remembered */
   async of(chainId: string): Promise<UserDatabase> {

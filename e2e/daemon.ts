@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { access, mkdir, mkdtemp, open, readFile, rm, watch } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, open, readFile, rm, watch, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -35,6 +35,7 @@ async function makeInstance(): Promise<Instance & { readonly pool: string }> {
   const id = path.basename(scratch).replace('pw-e2e-', '');
   await mkdir(path.join(scratch, 'cni'));
   await mkdir(path.join(scratch, 'certs.d'));
+  await writeFile(path.join(scratch, 'config.toml'), '');
   const [high = 0, low = 0] = randomBytes(2);
   return {
     scratch,

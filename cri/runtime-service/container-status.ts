@@ -3,7 +3,7 @@ import type { Container } from '../../runtime/container/types.js';
 import { find } from '../container-image.js';
 import { findContainer } from '../find.js';
 import type { Call } from '../rpc.js';
-import type { Runtime } from '../services.js';
+import type { Runtime } from '../../runtime/index.js';
 import { toCriContainerStatus } from '../translate/container-answer.js';
 import { toInfo } from '../verbose.js';
 

@@ -10,7 +10,7 @@ const handlerFeatures: RuntimeHandlerFeatures = { recursiveReadOnlyMounts: true,
 
 export async function status(
   { verbose }: StatusRequest,
-  { runtime, config, host }: Call,
+  { runtime, config, host, version }: Call,
 ): Promise<StatusResponse> {
   const network = await runtime.network.status();
   return {
@@ -22,7 +22,7 @@ export async function status(
     },
     info: verbose
       ? toInfo({
-          version: runtime.version,
+          version,
           node: process.version,
           config,
           host,

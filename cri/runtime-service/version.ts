@@ -2,11 +2,11 @@ import type { VersionRequest, VersionResponse } from '../../protos/gen/cri/runti
 import type { Call } from '../rpc.js';
 
 /** The version field names the kubelet's own protocol, which has been 0.1.0 for ever. */
-export function version(_request: VersionRequest, { runtime }: Call): VersionResponse {
+export function version(_request: VersionRequest, { version: runtimeVersion }: Call): VersionResponse {
   return {
     version: '0.1.0',
     runtimeName: 'podwright',
-    runtimeVersion: runtime.version,
+    runtimeVersion,
     runtimeApiVersion: 'v1',
   };
 }

@@ -1,52 +1,8 @@
 import type { Capability } from '../../protos/gen/cri/runtime/v1/api.js';
 import { RuntimeError } from '../../runtime/errors.js';
+import { capabilityNames, isCapability } from '../../runtime/spec/capabilities.js';
 import type { Capabilities } from '../../runtime/spec/types.js';
 import { checkCount, quote, refuse } from './check.js';
-
-/** Capabilities of capabilities(7) by their number. */
-export const capabilityNames = [
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_DAC_READ_SEARCH',
-  'CAP_FOWNER',
-  'CAP_FSETID',
-  'CAP_KILL',
-  'CAP_SETGID',
-  'CAP_SETUID',
-  'CAP_SETPCAP',
-  'CAP_LINUX_IMMUTABLE',
-  'CAP_NET_BIND_SERVICE',
-  'CAP_NET_BROADCAST',
-  'CAP_NET_ADMIN',
-  'CAP_NET_RAW',
-  'CAP_IPC_LOCK',
-  'CAP_IPC_OWNER',
-  'CAP_SYS_MODULE',
-  'CAP_SYS_RAWIO',
-  'CAP_SYS_CHROOT',
-  'CAP_SYS_PTRACE',
-  'CAP_SYS_PACCT',
-  'CAP_SYS_ADMIN',
-  'CAP_SYS_BOOT',
-  'CAP_SYS_NICE',
-  'CAP_SYS_RESOURCE',
-  'CAP_SYS_TIME',
-  'CAP_SYS_TTY_CONFIG',
-  'CAP_MKNOD',
-  'CAP_LEASE',
-  'CAP_AUDIT_WRITE',
-  'CAP_AUDIT_CONTROL',
-  'CAP_SETFCAP',
-  'CAP_MAC_OVERRIDE',
-  'CAP_MAC_ADMIN',
-  'CAP_SYSLOG',
-  'CAP_WAKE_ALARM',
-  'CAP_BLOCK_SUSPEND',
-  'CAP_AUDIT_READ',
-  'CAP_PERFMON',
-  'CAP_BPF',
-  'CAP_CHECKPOINT_RESTORE',
-] as const;
 
 /** What a container has unless it asks for more or less: the set Kubernetes users know from containerd and docker. */
 export const defaultCapabilities: readonly string[] = [
@@ -120,13 +76,6 @@ function parseName(field: string, name: string): string {
   const upper = name.toUpperCase();
   if (upper === all || upper === `CAP_${all}`) return all;
   const full = upper.startsWith('CAP_') ? upper : `CAP_${upper}`;
-  if (!(capabilityNames as readonly string[]).includes(full))
-    throw refuse(field, `${quote(name)} is not a capability`);
+  if (!isCapability(full)) throw refuse(field, `${quote(name)} is not a capability`);
   return full;
-}
-
-/** The names in a mask of /proc/PID/status (`CapEff`). */
-export function parseCapabilityMask(hex: string): readonly string[] {
-  const mask = BigInt(`0x${hex}`);
-  return capabilityNames.filter((_name, bit) => (mask >> BigInt(bit)) & 1n);
 }

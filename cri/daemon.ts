@@ -1,0 +1,89 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from '../runtime/base/logger.js';
+import { messageOf } from '../runtime/errors.js';
+import { type Runtime, type RuntimeOptions, openRuntime } from '../runtime/index.js';
+import { type Config, type ConfigSources, loadConfig } from './config.js';
+import { CpuRates } from './cpu-rates.js';
+import { inspectHost } from './host.js';
+import { openLog } from './log.js';
+import { type CriServer, serve } from './server.js';
+import type { Services } from './services.js';
+import { UserDatabases } from './user-databases.js';
+import { readVersion } from './version.js';
+
+/** Serves until SIGTERM or SIGINT; containers run on. */
+export async function runDaemon(sources: ConfigSources): Promise<void> {
+  const { config } = await loadConfig(sources);
+  const log = openLog({ ...config.log, stream: process.stderr });
+  const version = await readVersion();
+  log.info('starting', { version, root: config.root, state: config.state, pid: process.pid });
+  process.on('unhandledRejection', (reason) => log.error('unhandled rejection', describeMistake(reason)));
+
+  const runtime = await openRuntime(toRuntimeOptions(config, log));
+  const services: Services = {
+    version,
+    runtime,
+    config,
+    log,
+    host: await inspectHost(runtime.cgroups),
+    cpuRates: new CpuRates(),
+    userDatabases: new UserDatabases(runtime.rootfs),
+  };
+  const server = await serve(services, config.socket).catch(async (error: unknown) => {
+    await runtime.close();
+    throw error;
+  });
+  closeOnSignal(server, runtime, log, config.limits.shutdown_grace_seconds * 1000);
+  log.info('ready', { socket: config.socket, startMs: Math.round(performance.now()) });
+}
+
+function closeOnSignal(server: CriServer, runtime: Runtime, log: Logger, graceMs: number): void {
+  let closing = false;
+  const close = async (signal: NodeJS.Signals): Promise<void> => {
+    // The second signal is from somebody who does not want to wait.
+    if (closing) process.exit(1);
+    closing = true;
+    log.info('stopping', { signal });
+    try {
+      await server.close(graceMs);
+      await runtime.close();
+      log.info('stopped');
+    } catch (error) {
+      log.error('stop failed', { error: messageOf(error) });
+      process.exitCode = 1;
+    }
+    // Nothing of ours is left; what libraries keep open must not hold the process.
+    process.exit();
+  };
+  process.on('SIGTERM', (signal) => void close(signal));
+  process.on('SIGINT', (signal) => void close(signal));
+}
+
+function describeMistake(reason: unknown): { readonly error: string; readonly stack: string | undefined } {
+  return { error: messageOf(reason), stack: reason instanceof Error ? reason.stack : undefined };
+}
+
+function toRuntimeOptions(
+  { root, state, network, registry, image, cgroup }: Config,
+  logger: Logger,
+): RuntimeOptions {
+  return {
+    root,
+    state,
+    logger,
+    network: {
+      confDir: network.conf_dir,
+      binDirs: network.bin_dirs,
+      builtin: network.builtin,
+      bridge: network.bridge,
+      pools: network.pool,
+    },
+    registry: {
+      configPath: registry.config_path,
+      parallelDownloads: registry.parallel_downloads,
+      noProgressTimeoutMs: registry.no_progress_timeout_seconds * 1000,
+      pinned: image.pinned,
+    },
+    cgroup,
+  };
+}

@@ -1,0 +1,34 @@
+import { messageOf } from '../runtime/errors.js';
+import { parseCommandLine, usage } from './command-line.js';
+import type { ConfigSources } from './config.js';
+import { readVersion } from './version.js';
+
+/** The program: one command, its errors as one line on standard error. */
+async function main(argv: readonly string[]): Promise<void> {
+  const command = parseCommandLine(argv);
+  switch (command.name) {
+    case 'help':
+      process.stdout.write(usage);
+      return;
+    case 'version':
+      process.stdout.write(`podwright ${await readVersion()}\n`);
+      return;
+    case 'config':
+      return printEffectiveConfig(command.sources);
+    case 'serve':
+      // Loaded on use: the other commands need neither gRPC nor the addon.
+      return (await import('./daemon.js')).runDaemon(command.sources);
+  }
+}
+
+async function printEffectiveConfig(sources: ConfigSources): Promise<void> {
+  const { loadConfig, printConfig } = await import('./config.js');
+  process.stdout.write(printConfig(await loadConfig(sources)));
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`podwright: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+}

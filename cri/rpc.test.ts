@@ -1,0 +1,447 @@
+import { chmod, lstat, stat } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
+import http2 from 'node:http2';
+import net from 'node:net';
+import { Client, Metadata, Server, ServerCredentials, credentials, status } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import {
+  ImageServiceService,
+  RuntimeServiceService,
+  VersionRequest,
+  VersionResponse,
+} from '../protos/gen/cri/runtime/v1/api.js';
+import { silentLogger } from '../runtime/base/logger.js';
+import { RuntimeError } from '../runtime/errors.js';
+import { imageService } from './image-service/index.js';
+import { type Call, type Stream, type Unary, implementService } from './rpc.js';
+import { runtimeService } from './runtime-service/index.js';
+import { serve } from './server.js';
+import type { Services } from './services.js';
+import { type TestServer, ask, openTestServer, refusal } from './testing/server.js';
+
+describe('every rpc', () => {
+  for (const [name, service, table] of [
+    ['runtime-service', RuntimeServiceService, runtimeService],
+    ['image-service', ImageServiceService, imageService],
+  ] as const) {
+    it(`of ${name} has a handler in a file of its own`, async () => {
+      const files = await readdir(new URL(`${name}/`, import.meta.url));
+      const expected = Object.keys(service).map(
+        (rpc) => `${rpc.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}.js`,
+      );
+      expect(files.filter((file) => file !== 'index.js' && !file.endsWith('.test.js')).sort()).to.deep.equal(
+        expected.sort(),
+      );
+      expect(Object.keys(table)).to.deep.equal(Object.keys(service));
+    });
+  }
+
+  it('answers over the wire, and what is not there yet says so', async () => {
+    const server = await openTestServer(silentLogger);
+    try {
+      const missing: string[] = [];
+      for (const [name, method] of Object.entries({ ...RuntimeServiceService, ...ImageServiceService })) {
+        const code = await callEmpty(server.socket, method.path, method.responseStream);
+        if (code.code === status.UNIMPLEMENTED && code.details.endsWith('not supported yet'))
+          missing.push(name);
+        else expect(code.code, name).not.to.equal(status.UNIMPLEMENTED);
+      }
+      expect(missing).to.deep.equal([
+        'streamPodSandboxes',
+        'streamContainers',
+        'exec',
+        'attach',
+        'portForward',
+        'streamContainerStats',
+        'streamPodSandboxStats',
+        'checkpointPod',
+        'restorePod',
+        'getContainerEvents',
+        'listMetricDescriptors',
+        'listPodSandboxMetrics',
+        'streamPodSandboxMetrics',
+        'updatePodSandboxResources',
+        'streamImages',
+      ]);
+    } finally {
+      await server.close();
+    }
+  });
+});
+
+/** Sends an empty message to any method and returns how it ended. */
+function callEmpty(
+  socket: string,
+  method: string,
+  stream: boolean,
+): Promise<{ code: number; details: string }> {
+  const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  const encode = (value: Buffer): Buffer => value;
+  return new Promise((resolve) => {
+    const finish = (code: number, details: string): void => {
+      client.close();
+      resolve({ code, details });
+    };
+    if (stream) {
+      const call = client.makeServerStreamRequest(method, encode, encode, Buffer.alloc(0));
+      call.on('data', () => undefined);
+      call.on('error', () => undefined);
+      call.on('status', ({ code, details }) => finish(code, details));
+    } else {
+      client.makeUnaryRequest(method, encode, encode, Buffer.alloc(0), (error) =>
+        finish(error?.code ?? 0, error?.details ?? ''),
+      );
+    }
+  });
+}
+
+/** A server with one unary and one streaming method, whose handlers a test gives. */
+async function withHandlers(
+  handlers: {
+    unary?: Unary<VersionRequest, VersionResponse>;
+    stream?: Stream<VersionRequest, VersionResponse>;
+  },
+  use: (client: Client) => Promise<void>,
+  log = silentLogger,
+): Promise<void> {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'podwright-rpc-'));
+  const unary = RuntimeServiceService.version;
+  const service = { unary, stream: { ...unary, path: '/test/Stream', responseStream: true as const } };
+  const server = new Server();
+  const table = {
+    unary: handlers.unary ?? (() => VersionResponse.create()),
+    stream: handlers.stream ?? async function* () {},
+  };
+  server.addService(service, implementService(service, table as never, { log } as Services));
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(`unix:${directory}/s`, ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error),
+    );
+  });
+  const client = new Client(`unix:${directory}/s`, credentials.createInsecure());
+  try {
+    await use(client);
+  } finally {
+    client.close();
+    server.forceShutdown();
+    await rm(directory, { recursive: true });
+  }
+}
+
+const { path: versionPath, requestSerialize, responseDeserialize } = RuntimeServiceService.version;
+
+function callUnary(
+  client: Client,
+  timeoutMs = 5000,
+  whenSent?: (cancel: () => void) => void,
+): Promise<VersionResponse> {
+  return new Promise((resolve, reject) => {
+    const call = client.makeUnaryRequest(
+      versionPath,
+      requestSerialize,
+      responseDeserialize,
+      VersionRequest.create(),
+      new Metadata(),
+      { deadline: Date.now() + timeoutMs },
+      (error, response) =>
+        error === null && response !== undefined ? resolve(response) : reject(error ?? new Error()),
+    );
+    whenSent?.(() => call.cancel());
+  });
+}
+
+describe('answering a call', () => {
+  for (const [name, unary, code, details] of [
+    [
+      'a RuntimeError that is thrown',
+      () => {
+        throw new RuntimeError('NotFound', 'container', {
+          subject: 'x',
+          cause: new Error('no such container'),
+        });
+      },
+      status.NOT_FOUND,
+      'container x: no such container',
+    ],
+    [
+      'a rejected promise',
+      async () => Promise.reject(new RuntimeError('ResourceExhausted', 'disk full')),
+      status.RESOURCE_EXHAUSTED,
+      'disk full',
+    ],
+    [
+      'any other error',
+      () => {
+        throw new TypeError('x is not a function');
+      },
+      status.INTERNAL,
+      'x is not a function',
+    ],
+    [
+      'a system error',
+      () => {
+        throw Object.assign(new Error('open /x: ENOENT'), { code: 'ENOENT' });
+      },
+      status.NOT_FOUND,
+      'open /x: ENOENT',
+    ],
+    ['something that is no error', () => Promise.reject('text' as never), status.INTERNAL, 'text'],
+    [
+      'text that no header can carry',
+      () => {
+        throw new RuntimeError('Aborted', 'lone \ud800 surrogate, new\nline, ünïcode');
+      },
+      status.ABORTED,
+      'lone � surrogate, new\nline, ünïcode',
+    ],
+  ] as [string, Unary<VersionRequest, VersionResponse>, status, string][]) {
+    it(`turns ${name} into a status`, async () => {
+      await withHandlers({ unary }, async (client) => {
+        const error = await refusal(callUnary(client));
+        expect([error.code, error.details]).to.deep.equal([code, details]);
+      });
+    });
+  }
+
+  it('shortens a long text', async () => {
+    const unary = (): never => {
+      throw new RuntimeError('Internal', 'ü'.repeat(1_000_000));
+    };
+    await withHandlers({ unary }, async (client) => {
+      const error = await refusal(callUnary(client));
+      expect(error.code).to.equal(status.INTERNAL);
+      expect(error.details).to.match(/^ü{1536}…$/);
+    });
+  });
+
+  it('aborts the signal at the deadline and answers DeadlineExceeded', async () => {
+    let reason: unknown;
+    const unary = (_: VersionRequest, { signal }: Call) =>
+      new Promise<never>((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          reason = signal.reason;
+          reject(signal.reason as Error);
+        });
+      });
+    await withHandlers({ unary }, async (client) => {
+      const error = await refusal(callUnary(client, 50));
+      expect(error.code).to.equal(status.DEADLINE_EXCEEDED);
+      await eventually(() => reason !== undefined);
+      expect(reason).to.be.instanceOf(RuntimeError).with.property('code', 'DeadlineExceeded');
+    });
+  });
+
+  it('aborts the signal when the client cancels', async () => {
+    let reason: unknown;
+    let cancel: (() => void) | undefined;
+    const unary = (_: VersionRequest, { signal }: Call) =>
+      new Promise<never>((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          reason = signal.reason;
+          reject(signal.reason as Error);
+        });
+        cancel?.();
+      });
+    await withHandlers({ unary }, async (client) => {
+      const error = await refusal(callUnary(client, 5000, (stop) => (cancel = stop)));
+      expect(error.code).to.equal(status.CANCELLED);
+      await eventually(() => reason !== undefined);
+      expect(reason).to.be.instanceOf(RuntimeError).with.property('code', 'Cancelled');
+    });
+  });
+
+  it('streams messages and ends with the status of what was thrown', async () => {
+    const stream = async function* () {
+      for (let number = 0; number < 1000; number++)
+        yield VersionResponse.create({ version: `${number}`.padEnd(1000) });
+      throw new RuntimeError('Unavailable', 'that was all');
+    };
+    await withHandlers({ stream }, async (client) => {
+      const call = client.makeServerStreamRequest(
+        '/test/Stream',
+        requestSerialize,
+        responseDeserialize,
+        VersionRequest.create(),
+      );
+      let count = 0;
+      const ended = new Promise<Error>((resolve) => call.on('error', resolve));
+      call.on('data', () => count++);
+      expect(await ended).to.deep.include({ code: status.UNAVAILABLE, details: 'that was all' });
+      expect(count).to.equal(1000);
+    });
+  });
+
+  it('ends a stream whose client does not read and goes away', async () => {
+    let ended = false;
+    const stream = async function* () {
+      try {
+        for (;;) yield VersionResponse.create({ version: 'x'.repeat(100_000) });
+      } finally {
+        ended = true;
+      }
+    };
+    await withHandlers({ stream }, async (client) => {
+      const call = client.makeServerStreamRequest(
+        '/test/Stream',
+        requestSerialize,
+        responseDeserialize,
+        VersionRequest.create(),
+      );
+      call.on('error', () => undefined);
+      await new Promise((resolve) => call.once('data', resolve));
+      call.pause();
+      call.cancel();
+      await eventually(() => ended);
+    });
+  });
+
+  it('logs ids and the outcome, never the rest of a request', async () => {
+    const lines: unknown[] = [];
+    const write = (message: string, fields?: object): void => void lines.push({ message, ...fields });
+    const log = { debug: write, info: write, warn: write, error: write };
+    const server = await openTestServer(log);
+    try {
+      await refusal(
+        ask(server.images, server.images.pullImage, {
+          image: undefined,
+          auth: {
+            username: 'u',
+            password: 'S3CRET',
+            auth: 'S3CRET',
+            serverAddress: '',
+            identityToken: 'S3CRET',
+            registryToken: 'S3CRET',
+          },
+          sandboxConfig: undefined,
+        }),
+      );
+      await ask(server.client, server.client.stopContainer, { containerId: 'abc', timeout: 0n });
+    } finally {
+      await server.close();
+    }
+    expect(JSON.stringify(lines)).not.to.contain('S3CRET');
+    expect(lines[0]).to.deep.include({ message: 'rpc failed', rpc: 'pullImage', code: 'InvalidArgument' });
+    expect(lines[1]).to.deep.include({ message: 'rpc answered', rpc: 'stopContainer', containerId: 'abc' });
+  });
+});
+
+describe('the socket', () => {
+  let server: TestServer;
+  beforeEach(async () => {
+    server = await openTestServer(silentLogger, ['limits.request_bytes=65536']);
+  });
+  afterEach(() => server.close());
+
+  it('may be connected to by root and its group', async () => {
+    const { mode } = await stat(server.socket);
+    expect((mode & 0o777).toString(8)).to.equal('660');
+    expect(await readdir(path.dirname(server.socket))).to.deep.equal(['cri.sock']);
+  });
+
+  it('is not taken from a daemon that lives', async () => {
+    const error = await serve(server.services, server.socket).then(
+      () => expect.fail('served twice'),
+      (failure: unknown) => failure,
+    );
+    expect(error).to.be.instanceOf(RuntimeError).with.property('code', 'AlreadyExists');
+    await ask(server.client, server.client.version, { version: '' });
+  });
+
+  it('of a daemon that died is replaced', async () => {
+    const directory = await mkdtemp(path.join(os.tmpdir(), 'podwright-socket-'));
+    const stale = path.join(directory, 'cri.sock');
+    await leaveSocketBehind(stale);
+    const second = await serve(server.services, stale);
+    try {
+      expect((await lstat(stale)).isSocket()).to.equal(true);
+    } finally {
+      await second.close(100);
+    }
+    expect(await readdir(directory)).to.deep.equal([]);
+    await rm(directory, { recursive: true });
+  });
+
+  it('is not put in the place of a file', async () => {
+    const error = await serve(server.services, '/etc/passwd').then(
+      () => expect.fail('served'),
+      (failure: unknown) => failure,
+    );
+    expect(error).to.be.instanceOf(RuntimeError).with.property('message').that.contains('no socket');
+    expect(await readFile('/etc/passwd', 'utf8')).to.contain('root');
+  });
+
+  it('refuses a message above the limit', async () => {
+    const error = await refusal(ask(server.client, server.client.version, { version: 'x'.repeat(70_000) }));
+    expect(error.code).to.equal(status.RESOURCE_EXHAUSTED);
+    await ask(server.client, server.client.version, { version: 'x'.repeat(60_000) });
+  });
+
+  for (const [name, body] of [
+    [
+      'a message that announces 4 GiB',
+      Buffer.concat([Buffer.from([0, 0xff, 0xff, 0xff, 0xff]), Buffer.alloc(1000)]),
+    ],
+    ['a string that announces 4 GiB', frame(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x41]))],
+    ['a message that is no protobuf', frame(Buffer.from([0xff, 0xff, 0xff]))],
+    ['a compressed message that is none', Buffer.concat([Buffer.from([1, 0, 0, 0, 3]), Buffer.from('abc')])],
+  ] as const) {
+    it(`survives ${name}`, async () => {
+      const code = await sendRaw(server.socket, '/runtime.v1.RuntimeService/Version', body);
+      expect(code, 'grpc-status').to.match(/^(3|8|12|13)$/);
+      await ask(server.client, server.client.version, { version: '' });
+    });
+  }
+});
+
+function frame(message: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** Sends bytes as the body of a gRPC request and returns the status in the trailers. */
+function sendRaw(socket: string, method: string, body: Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const session = http2.connect('http://localhost', { createConnection: () => net.connect(socket) });
+    session.on('error', reject);
+    const request = session.request({
+      ':method': 'POST',
+      ':path': method,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    let code = '';
+    const take = (headers: http2.IncomingHttpHeaders): void => {
+      if (headers['grpc-status'] !== undefined) code = String(headers['grpc-status']);
+    };
+    request.on('response', take);
+    request.on('trailers', take);
+    request.on('data', () => undefined);
+    request.on('error', reject);
+    request.on('close', () => {
+      session.close();
+      resolve(code);
+    });
+    request.end(body);
+  });
+}
+
+/** A socket file that nobody listens on. */
+async function leaveSocketBehind(file: string): Promise<void> {
+  const listener = net.createServer();
+  await new Promise<void>((resolve) => listener.listen(`${file}.living`, resolve));
+  const { link } = await import('node:fs/promises');
+  await link(`${file}.living`, file);
+  await new Promise((resolve) => listener.close(resolve));
+  await chmod(file, 0o600);
+}
+
+async function eventually(holds: () => boolean): Promise<void> {
+  for (let turn = 0; !holds(); turn++) {
+    if (turn > 2000) throw new Error('it never held');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}

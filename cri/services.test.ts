@@ -1,0 +1,334 @@
+import { status } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import {
+  Container as CriContainer,
+  ContainerState,
+  ContainerStateValue,
+  type ContainerFilter,
+  Image,
+  ListContainersResponse,
+  ListImagesResponse,
+  ListPodSandboxResponse,
+  PodSandbox,
+  PodSandboxState,
+} from '../protos/gen/cri/runtime/v1/api.js';
+import { silentLogger } from '../runtime/base/logger.js';
+import { listEncoder } from './encoded-list.js';
+import { CpuRates } from './cpu-rates.js';
+import { containerConfig, podConfig, testImage } from './testing/fixtures.js';
+import { type TestServer, ask, openTestServer, refusal } from './testing/server.js';
+
+describe('the services over a runtime in memory', () => {
+  let server: TestServer;
+  beforeEach(async () => {
+    server = await openTestServer(silentLogger);
+    server.runtime.putImage(testImage());
+  });
+  afterEach(() => server.close());
+
+  async function runPod(name = 'pod', labels: Record<string, string> = {}): Promise<string> {
+    const { client } = server;
+    const config = podConfig({ metadata: { name, uid: 'u', namespace: 'ns', attempt: 0 }, labels });
+    return (await ask(client, client.runPodSandbox, { config, runtimeHandler: '' })).podSandboxId;
+  }
+
+  async function create(
+    podSandboxId: string,
+    name = 'app',
+    labels: Record<string, string> = {},
+  ): Promise<string> {
+    const { client } = server;
+    const config = containerConfig({ metadata: { name }, labels, logPath: `${name}.log` });
+    return (await ask(client, client.createContainer, { podSandboxId, config, sandboxConfig: undefined }))
+      .containerId;
+  }
+
+  it('say who they are', async () => {
+    const { client } = server;
+    expect(await ask(client, client.version, { version: '' })).to.deep.equal({
+      version: '0.1.0',
+      runtimeName: 'podwright',
+      runtimeVersion: '0.0.0-test',
+      runtimeApiVersion: 'v1',
+    });
+    const {
+      status: conditions,
+      runtimeHandlers,
+      features,
+      info,
+    } = await ask(client, client.status, { verbose: true });
+    expect(conditions?.conditions.map(({ type, status: is }) => [type, is])).to.deep.equal([
+      ['RuntimeReady', true],
+      ['NetworkReady', false],
+    ]);
+    expect(runtimeHandlers).to.deep.equal([
+      { name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+    ]);
+    expect(features).to.deep.equal({
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: false,
+      mountOptions: true,
+    });
+    expect(JSON.parse(info['info'] ?? '')).to.have.nested.property('config.network.conf_dir');
+    expect(await ask(client, client.runtimeConfig, {})).to.deep.equal({ linux: { cgroupDriver: 1 } });
+  });
+
+  it('list sandboxes by id, prefix, state and label', async () => {
+    const { client } = server;
+    const [first, second] = [await runPod('one', { app: 'a' }), await runPod('two', { app: 'b', tier: 'x' })];
+    await ask(client, client.stopPodSandbox, { podSandboxId: second });
+    const list = async (filter: object) => {
+      const asked = { id: '', state: undefined, labelSelector: {}, ...filter };
+      return (await ask(client, client.listPodSandbox, { filter: asked })).items.map(({ id }) => id);
+    };
+    expect(await list({})).to.deep.equal([first, second]);
+    expect(await list({ id: first })).to.deep.equal([first]);
+    expect(await list({ id: first.slice(0, 2) })).to.deep.equal([first]);
+    expect(await list({ id: '0' }), 'an ambiguous prefix').to.deep.equal([]);
+    expect(await list({ state: { state: PodSandboxState.SANDBOX_NOTREADY } })).to.deep.equal([second]);
+    expect(await list({ labelSelector: { app: 'a' } })).to.deep.equal([first]);
+    expect(await list({ labelSelector: { app: 'b', tier: 'y' } })).to.deep.equal([]);
+    expect(await list({ id: first, labelSelector: { app: 'b' } })).to.deep.equal([]);
+    expect((await ask(client, client.listPodSandbox, { filter: undefined })).items).to.have.length(2);
+  });
+
+  it('list containers by id, sandbox, state and label', async () => {
+    const { client } = server;
+    const [pod, other] = [await runPod('one'), await runPod('two')];
+    const [first, second] = [await create(pod, 'a', { app: 'a' }), await create(other, 'b', { app: 'b' })];
+    server.runtime.replaceContainer(second, {
+      state: { phase: 'running', init: { pid: 2, startTime: '0' }, startedAtNs: 7n },
+    });
+    const list = async (filter: Partial<ContainerFilter>) => {
+      const asked = { id: '', state: undefined, podSandboxId: '', labelSelector: {}, ...filter };
+      return (await ask(client, client.listContainers, { filter: asked })).containers.map(({ id }) => id);
+    };
+    const state = (value: ContainerState) => ContainerStateValue.create({ state: value });
+    expect(await list({})).to.deep.equal([first, second]);
+    expect(await list({ podSandboxId: other.slice(0, 2) })).to.deep.equal([second]);
+    expect(await list({ podSandboxId: 'nope' })).to.deep.equal([]);
+    expect(await list({ state: state(ContainerState.CONTAINER_RUNNING) })).to.deep.equal([second]);
+    expect(await list({ state: state(ContainerState.CONTAINER_CREATED) })).to.deep.equal([first]);
+    expect(await list({ labelSelector: { app: 'b' } })).to.deep.equal([second]);
+    expect(await list({ labelSelector: { toString: 'b' } })).to.deep.equal([]);
+  });
+
+  it('show a container as it is', async () => {
+    const { client } = server;
+    const pod = await runPod();
+    const id = await create(pod, 'app', { app: 'x' });
+    const ended = { code: 137, signal: 9, oomKilled: true, startedAtNs: 5n, finishedAtNs: 9n };
+    server.runtime.replaceContainer(id, {
+      state: { phase: 'exited', exit: { ...ended, reason: 'OOMKilled', message: 'out of memory' } },
+    });
+    const { status: shown, info } = await ask(client, client.containerStatus, {
+      containerId: id.slice(0, 5),
+      verbose: true,
+    });
+    expect(shown).to.deep.include({
+      id,
+      state: ContainerState.CONTAINER_EXITED,
+      exitCode: 137,
+      reason: 'OOMKilled',
+      message: 'out of memory',
+      startedAt: 5n,
+      finishedAt: 9n,
+      imageId: testImage().id,
+      imageRef: testImage().repoDigests[0],
+      logPath: '/var/log/pods/pod/app.log',
+      labels: { app: 'x' },
+    });
+    expect(shown?.user).to.deep.equal({ linux: { uid: 0n, gid: 0n, supplementalGroups: [0n] } });
+    expect(JSON.parse(info['info'] ?? '')).to.include({ sandboxID: pod, name: 'app_pod_ns_u_0' });
+  });
+
+  it('hide what is still being made', async () => {
+    const { client } = server;
+    const id = await create(await runPod());
+    server.runtime.replaceContainer(id, { state: { phase: 'creating' } });
+    expect((await ask(client, client.listContainers, { filter: undefined })).containers).to.deep.equal([]);
+    const error = await refusal(ask(client, client.containerStatus, { containerId: id, verbose: false }));
+    expect(error.code).to.equal(status.NOT_FOUND);
+  });
+
+  it('stop and remove twice, and what never was', async () => {
+    const { client } = server;
+    const pod = await runPod();
+    const id = await create(pod);
+    for (const containerId of [id, id, 'never']) {
+      await ask(client, client.stopContainer, { containerId, timeout: 0n });
+      await ask(client, client.removeContainer, { containerId });
+    }
+    for (const podSandboxId of [pod, pod, 'never']) {
+      await ask(client, client.stopPodSandbox, { podSandboxId });
+      await ask(client, client.removePodSandbox, { podSandboxId });
+    }
+    await ask(server.images, server.images.removeImage, { image: imageSpec('never') });
+    expect((await ask(client, client.listPodSandbox, { filter: undefined })).items).to.deep.equal([]);
+  });
+
+  it('answer each bad request with its code', async () => {
+    const { client, images } = server;
+    const pod = await runPod();
+    const id = await create(pod);
+    const config = containerConfig();
+    const absent = 'f'.repeat(64);
+    const { INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION } = status;
+    const expectCode = async (call: Promise<unknown>, code: status, text: RegExp): Promise<void> => {
+      const error = await refusal(call);
+      expect([error.code, error.details]).to.satisfy(
+        ([is, details]: [status, string]) => is === code && text.test(details),
+        `${error.code} ${error.details}`,
+      );
+    };
+    await expectCode(
+      ask(client, client.runPodSandbox, { config: undefined, runtimeHandler: '' }),
+      INVALID_ARGUMENT,
+      /config/,
+    );
+    await expectCode(
+      ask(client, client.podSandboxStatus, { podSandboxId: absent, verbose: false }),
+      NOT_FOUND,
+      /no such pod/,
+    );
+    await expectCode(
+      ask(client, client.containerStatus, { containerId: absent, verbose: false }),
+      NOT_FOUND,
+      /no such cont/,
+    );
+    await expectCode(
+      ask(client, client.containerStatus, { containerId: '', verbose: false }),
+      INVALID_ARGUMENT,
+      /container_id/,
+    );
+    await expectCode(
+      ask(client, client.stopContainer, { containerId: '', timeout: 0n }),
+      INVALID_ARGUMENT,
+      /container_id/,
+    );
+    await expectCode(
+      ask(client, client.removePodSandbox, { podSandboxId: '' }),
+      INVALID_ARGUMENT,
+      /pod_sandbox_id/,
+    );
+    await expectCode(
+      ask(client, client.startContainer, { containerId: absent }),
+      NOT_FOUND,
+      /no such container/,
+    );
+    await expectCode(
+      ask(client, client.execSync, { containerId: id, cmd: [], timeout: 0n }),
+      INVALID_ARGUMENT,
+      /cmd/,
+    );
+    await expectCode(
+      ask(client, client.updateContainerResources, {
+        containerId: id,
+        linux: undefined,
+        windows: undefined,
+        annotations: {},
+      }),
+      INVALID_ARGUMENT,
+      /linux: is missing/,
+    );
+    await expectCode(
+      ask(client, client.checkpointContainer, { containerId: id, location: 'x.tar', timeout: 0n }),
+      INVALID_ARGUMENT,
+      /location: must be an absolute path/,
+    );
+    await expectCode(
+      ask(client, client.createContainer, { podSandboxId: absent, config, sandboxConfig: undefined }),
+      NOT_FOUND,
+      /no such pod sandbox/,
+    );
+    const other = containerConfig({ image: { image: 'docker.io/library/absent:1' } });
+    await expectCode(
+      ask(client, client.createContainer, { podSandboxId: pod, config: other, sandboxConfig: undefined }),
+      NOT_FOUND,
+      /image "docker.io\/library\/absent:1": is not present/,
+    );
+    await ask(client, client.stopPodSandbox, { podSandboxId: pod });
+    await expectCode(
+      ask(client, client.createContainer, { podSandboxId: pod, config, sandboxConfig: undefined }),
+      FAILED_PRECONDITION,
+      /is not ready/,
+    );
+    await expectCode(
+      ask(images, images.imageStatus, { image: undefined, verbose: false }),
+      INVALID_ARGUMENT,
+      /image/,
+    );
+  });
+
+  it('show an image, and an absent one as nothing', async () => {
+    const { images } = server;
+    const { image } = await ask(images, images.imageStatus, {
+      image: imageSpec('docker.io/library/test:1'),
+      verbose: true,
+    });
+    expect(image).to.deep.include({ id: testImage().id, size: 1234n, pinned: false });
+    const none = await ask(images, images.imageStatus, { image: imageSpec('nope'), verbose: false });
+    expect(none.image).to.equal(undefined);
+    const listed = await ask(images, images.listImages, { filter: { image: imageSpec('nope') } });
+    expect(listed.images).to.deep.equal([]);
+  });
+
+  it('answer a stats list for what has figures', async () => {
+    const { client } = server;
+    const id = await create(await runPod(), 'a', { app: 'a' });
+    const { stats } = await ask(client, client.listContainerStats, { filter: undefined });
+    expect(stats.map(({ attributes }) => attributes)).to.deep.equal([
+      { id, metadata: { name: 'a', attempt: 0 }, labels: { app: 'a' }, annotations: {} },
+    ]);
+  });
+});
+
+function imageSpec(image: string) {
+  return { image, annotations: {}, userSpecifiedImage: '', runtimeHandler: '', imageRef: '' };
+}
+
+describe('a list of bytes', () => {
+  it('reads as the message it stands for, and encodes each value once', () => {
+    let encoded = 0;
+    for (const [encodeList, encodeItem] of [
+      [(items: CriContainer[]) => ListContainersResponse.encode({ containers: items }), CriContainer],
+      [(items: PodSandbox[]) => ListPodSandboxResponse.encode({ items }), PodSandbox],
+      [(items: Image[]) => ListImagesResponse.encode({ images: items }), Image],
+    ] as [(items: object[]) => { finish(): Uint8Array }, MessageFns][]) {
+      for (const length of [0, 1, 127, 128, 16_383, 16_384, 2_200_000]) {
+        const values = [{ id: 'a'.repeat(length) }, { id: 'b'.repeat(length) }];
+        const encode = listEncoder(({ id }: { readonly id: string }) => {
+          encoded++;
+          return encodeItem.encode(encodeItem.fromPartial({ id })).finish();
+        });
+        const expected = encodeList(values.map((value) => encodeItem.fromPartial(value))).finish();
+        expect(encode(values).equals(expected), `${length}`).to.equal(true);
+        encode([...values].reverse());
+      }
+    }
+    expect(encoded).to.equal(3 * 7 * 2);
+  });
+});
+
+interface MessageFns {
+  fromPartial(value: object): object;
+  encode(value: object): { finish(): Uint8Array };
+}
+
+describe('cpu rates', () => {
+  it('are those between two questions', () => {
+    const rates = new CpuRates();
+    const second = 1_000_000_000n;
+    expect(rates.read('a', { atNs: 0n, usageNs: 0n })).to.equal(undefined);
+    expect(rates.read('a', { atNs: 2n * second, usageNs: second })).to.equal(500_000_000n);
+    expect(rates.read('a', { atNs: 2n * second + 1n, usageNs: second }), 'asked at once again').to.equal(
+      500_000_000n,
+    );
+    expect(rates.read('b', { atNs: 2n * second, usageNs: second })).to.equal(undefined);
+    expect(rates.read('a', { atNs: 3n * second, usageNs: 0n }), 'a counter that began anew').to.equal(
+      undefined,
+    );
+    rates.forget('a');
+    expect(rates.read('a', { atNs: 4n * second, usageNs: second })).to.equal(undefined);
+  });
+});
