@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define SEND_BUFFER_BYTES (1 << 20)
+
 struct client {
     int fd;
     bool used;
@@ -54,6 +56,13 @@ static bool is_root(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == 0;
 }
 
+/* Room for the answers of every exec at once: what does not fit is not queued. */
+static void enlarge_buffer(int fd) {
+    int bytes = SEND_BUFFER_BYTES;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 int client_open(int fd, struct client_ref *ref) {
     for (uint32_t i = 0; i < MONITOR_CLIENTS; i++) {
         struct client *client = &clients[i];
@@ -62,6 +71,7 @@ int client_open(int fd, struct client_ref *ref) {
         int result = is_root(fd) ? loop_add(fd, EPOLLIN, SOURCE_CLIENT, i) : -EPERM;
         if (result < 0)
             return result;
+        enlarge_buffer(fd);
         client->fd = fd;
         client->used = true;
         client->generation++;
@@ -188,7 +198,7 @@ static int send_packet(int socket_fd, const struct frame_buffer *out, int fd) {
     return sent < 0 ? -errno : 0;
 }
 
-/* A client that does not read hundreds of frames is broken: it is dropped, nothing is queued for it. */
+/* A client that lets so many frames lie unread is broken: it is dropped, nothing is queued for it. */
 void client_send(struct client_ref ref, const struct frame_buffer *out, int fd) {
     const struct client *client = &clients[ref.index];
     if (!client->used || client->generation != ref.generation)

@@ -75,7 +75,7 @@ export interface ClientOptions {
  * Calls throw StepError if a step of their plan failed, SystemError or RuntimeError if the monitor refused.
  */
 export class MonitorClient implements Monitor {
-  /** The container's end. Never rejects. */
+  /** The container's end. Never rejects; after {@link close} it stays pending. */
   readonly exited: Promise<ContainerExit>;
   readonly #options: ClientOptions;
   #connection: MonitorConnection | undefined;

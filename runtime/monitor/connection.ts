@@ -1,5 +1,5 @@
 import { type Fd, type Packet, type SeqpacketHandlers, type SeqpacketSocket } from '../../native/index.js';
-import { RuntimeError, messageOf } from '../errors.js';
+import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import { failureOf } from './failure.js';
 import { closeFds } from './descriptors.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameType, type FrameValues } from './frames.js';
@@ -58,16 +58,26 @@ export class MonitorConnection {
   /** The descriptors are copied to the monitor: the caller's stay open. @throws as the monitor answers */
   ask(type: FrameType, values: FrameValues = {}, fds: readonly Fd[] = []): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (!this.#open) throw new RuntimeError('Unavailable', 'the monitor has ended');
       const request = this.#newRequest();
-      this.#socket.send(encodeFrame(type, request, values), fds);
+      this.#send(encodeFrame(type, request, values), fds);
       this.#asked.set(request, { resolve, reject });
     });
   }
 
   /** Kills what the EXEC with this request started; nothing happens if that has ended. */
   killExec(request: number): void {
-    if (this.#execs.has(request)) this.#socket.send(encodeFrame('exec-kill', request));
+    if (this.#execs.has(request)) this.#send(encodeFrame('exec-kill', request));
+  }
+
+  /** The end of the other side may be known here before the loop tells it. */
+  #send(frame: Buffer, fds: readonly Fd[] = []): void {
+    if (!this.#open) throw new RuntimeError('Unavailable', 'the monitor has ended');
+    try {
+      this.#socket.send(frame, fds);
+    } catch (error) {
+      if (!isErrno(error, 'EPIPE', 'ECONNRESET')) throw error;
+      throw new RuntimeError('Unavailable', 'the monitor has ended', { cause: error });
+    }
   }
 
   close(): void {

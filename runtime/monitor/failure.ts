@@ -2,8 +2,13 @@ import { constants } from 'node:os';
 import { RuntimeError, StepError, SystemError, codeOf } from '../errors.js';
 import type { FrameValues } from './frames.js';
 
+/** Second names of a number, which the kernel's own lists do not use. */
+const aliases = new Set(['EWOULDBLOCK', 'EDEADLOCK', 'ENOTSUP']);
+
 const namesByErrno = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+  Object.entries(constants.errno)
+    .filter(([name]) => !aliases.has(name))
+    .map(([name, number]) => [number, name]),
 );
 
 /** "ENOENT" of 2; a number that Node does not know stays a number. */

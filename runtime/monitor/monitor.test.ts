@@ -1,24 +1,32 @@
 import { existsSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
+import { pidfdOpen, pidfdSendSignal, waitPidfd } from '../../native/index.js';
 import { StepError } from '../errors.js';
-import { MonitorScratch, execPlan, initPlan, logText, whyNoMonitors } from './fixture.js';
+import type { PlanStep } from '../plan/steps.js';
 import { encodePlan } from '../plan/wire.js';
-import { openCapture } from '../../native/capture.js';
-import { closeFd } from '../../native/index.js';
-
-const sh = (script: string): readonly string[] => ['/bin/sh', '-c', script];
+import {
+  MonitorScratch,
+  Output,
+  attachInput,
+  changed,
+  execPlan,
+  holds,
+  initPlan,
+  logText,
+  makeFifo,
+  rejection,
+  shell,
+  whyNoMonitors,
+} from './fixture.js';
+import { readExitRecord } from './exit-record.js';
 
 describe('a monitor', function () {
   let scratch: MonitorScratch;
 
   before(async function () {
-    const reason = whyNoMonitors();
-    if (reason !== undefined) {
-      this.test?.parent && (this.test.parent.title += ` (skipped: ${reason})`);
-      this.skip();
-    }
+    if (whyNoMonitors() !== undefined) this.skip();
     scratch = await MonitorScratch.open();
   });
 
@@ -26,34 +34,301 @@ describe('a monitor', function () {
     await scratch?.close();
   });
 
-  it('holds init at the fifo, starts it, logs its output and tells its end', async () => {
-    const { monitor, stateDir, log } = await scratch.launch(initPlan(sh('echo out; echo err >&2; exit 7')));
-    expect(monitor.init.pid).to.be.greaterThan(1);
-    expect(await log()).to.equal('');
-    const { atNs } = await monitor.start();
-    const exit = await monitor.exited;
-    expect(exit).to.include({ code: 7, signal: 0, oomKilled: false, lost: false, failure: undefined });
-    expect(exit.startedAtNs).to.equal(atNs);
-    expect(exit.finishedAtNs >= atNs).to.equal(true);
-    expect(logText(await log(), 'stdout')).to.equal('out\n');
-    expect(logText(await log(), 'stderr')).to.equal('err\n');
-    expect(await scratch.monitors.readExit(stateDir)).to.deep.equal(exit);
-    expect(existsSync(path.join(stateDir, 'exec.fifo'))).to.equal(false);
-    expect(existsSync(path.join(stateDir, 'monitor.sock'))).to.equal(false);
+  describe('of a container', () => {
+    it('holds init at the fifo, starts it, logs its output and tells its end', async () => {
+      const { monitor, stateDir, log } = await scratch.launch(
+        initPlan(shell('echo out; echo err >&2; exit 7')),
+      );
+      expect(monitor.init.pid).to.be.greaterThan(1);
+      expect(await log()).to.equal('');
+      const { atNs } = await monitor.start();
+      const exit = await monitor.exited;
+      expect(exit).to.include({ code: 7, signal: 0, oomKilled: false, lost: false, failure: undefined });
+      expect(exit.startedAtNs).to.equal(atNs);
+      expect(exit.finishedAtNs >= atNs).to.equal(true);
+      expect(logText(await log(), 'stdout')).to.equal('out\n');
+      expect(logText(await log(), 'stderr')).to.equal('err\n');
+      expect(await readExitRecord(stateDir)).to.deep.equal(exit);
+      expect(await readdir(stateDir)).to.deep.equal(['exit']);
+    });
+
+    it('undoes everything when a step of the plan fails, and names the step', async () => {
+      const missing: PlanStep = { kind: 'chdir', path: '/nowhere', create: false };
+      const plan = initPlan(shell('true'), { steps: [missing] });
+      const error = await rejection(scratch.launch(plan));
+      expect(error).to.be.instanceOf(StepError);
+      expect((error as StepError).failure).to.include({ list: 1, kind: 70, errno: 2 });
+      expect(plan.child[(error as StepError).failure.index ?? -1]).to.equal(missing);
+      expect(await readdir(scratch.lastStateDir)).to.deep.equal([]);
+      expect(existsSync(scratch.lastLog)).to.equal(false);
+    });
+
+    it('refuses a state directory that holds another container, and leaves that alone', async () => {
+      const { monitor, stateDir } = await scratch.launch(initPlan(shell('exit 0')));
+      const error = await rejection(scratch.launch(initPlan(shell('exit 0')), { stateDir }));
+      expect(error).to.include({ syscall: 'mknodat', code: 'EEXIST' });
+      await monitor.start();
+      expect(await monitor.exited).to.include({ code: 0 });
+    });
+
+    it('tells why a command cannot be executed, then ends with 128', async () => {
+      const { monitor, stateDir } = await scratch.launch(initPlan(['/no/such/command']));
+      const error = await rejection(monitor.start());
+      expect(error).to.be.instanceOf(StepError);
+      expect((error as StepError).failure).to.include({ list: 1, kind: 74, errno: 2 });
+      const exit = await monitor.exited;
+      expect(exit).to.include({ code: 128, signal: 0 });
+      expect(exit.failure).to.deep.equal((error as StepError).failure);
+      expect(await readExitRecord(stateDir)).to.deep.equal(exit);
+    });
+
+    it('tells the end of an init that was killed before its start', async () => {
+      const { monitor } = await scratch.launch(initPlan(shell('true')));
+      await monitor.signal(9);
+      expect(await monitor.exited).to.include({ code: 137, signal: 9, startedAtNs: 0n, oomKilled: false });
+      expect(await rejection(monitor.start())).to.have.property('code', 'Unavailable');
+    });
+
+    it('starts once', async () => {
+      const { monitor } = await scratch.launch(initPlan(shell('read x; exit 4')), {
+        stdio: { tty: false, stdin: true, stdinOnce: false },
+      });
+      await monitor.start();
+      expect(await rejection(monitor.start())).to.have.property('code', 'EALREADY');
+      await monitor.closeStdin();
+      expect(await monitor.exited).to.include({ code: 4 });
+    });
+
+    it('does not wait for a background process that holds the output', async () => {
+      const background = initPlan(shell('sleep 300 & echo $!'), { cloneFlags: 0 });
+      const { monitor, log } = await scratch.launch(background);
+      await monitor.start();
+      expect(await monitor.exited).to.include({ code: 0 });
+      const pid = Number(logText(await log(), 'stdout'));
+      const pidfd = pidfdOpen(pid);
+      pidfdSendSignal(pidfd, 9);
+      await waitPidfd(pidfd);
+    });
+
+    it('gives up with its caller and leaves nothing', async () => {
+      const fifo = path.join(scratch.directory, 'nobody-writes');
+      await makeFifo(fifo);
+      const stuck: PlanStep = { kind: 'open', out: 20, path: fifo, flags: 0 };
+      const plan = { ...initPlan(shell('true')), parent: [stuck, ...initPlan([]).parent] };
+      const controller = new AbortController();
+      const launched = rejection(scratch.launch(plan, {}, controller.signal));
+      await mkdir(scratch.lastStateDir, { recursive: true });
+      await changed(scratch.lastStateDir, async () =>
+        existsSync(path.join(scratch.lastStateDir, 'monitor.sock')),
+      );
+      controller.abort();
+      expect(await launched).to.have.property('name', 'AbortError');
+      expect(await readdir(scratch.lastStateDir)).to.deep.equal([]);
+    });
+
+    it('needs no daemon: adopted later, it tells what happened', async () => {
+      const { monitor, stateDir } = await scratch.launch(initPlan(shell('read x; exit 5')), {
+        stdio: { tty: false, stdin: true, stdinOnce: false },
+      });
+      const { atNs } = await monitor.start();
+      monitor.close();
+      const adopted = await scratch.monitors.adopt(stateDir);
+      expect(adopted).to.include({ phase: 'running', startedAtNs: atNs });
+      expect(adopted?.monitor.init).to.deep.equal(monitor.init);
+      await adopted?.monitor.closeStdin();
+      expect(await adopted?.monitor.exited).to.include({ code: 5 });
+      expect(await scratch.monitors.adopt(stateDir)).to.equal(undefined);
+      expect(await scratch.monitors.readExit(stateDir)).to.include({ code: 5 });
+    });
+
+    it('is lost when it is killed', async () => {
+      const { monitor, pid } = await scratch.launch(initPlan(shell('sleep 300')));
+      await monitor.start();
+      const init = pidfdOpen(monitor.init.pid);
+      const pidfd = pidfdOpen(await pid());
+      pidfdSendSignal(pidfd, 9);
+      await waitPidfd(pidfd);
+      expect(await monitor.exited).to.include({ code: 255, lost: true });
+      pidfdSendSignal(init, 9);
+      await waitPidfd(init);
+    });
+
+    it('is killed with all it has started when no record knows it', async () => {
+      const { monitor, pid, containerId } = await scratch.launch(initPlan(shell('sleep 300')));
+      await monitor.start();
+      const init = waitPidfd(pidfdOpen(monitor.init.pid));
+      const ended = waitPidfd(pidfdOpen(await pid()));
+      await scratch.monitors.killStray(new Set([containerId, 'another']));
+      await Promise.all([init, ended]);
+      expect(await monitor.exited).to.include({ lost: true });
+    });
+
+    it('reopens its log by name', async () => {
+      const { monitor, log, logPath } = await scratch.launch(
+        initPlan(shell('while read x; do echo $x; done')),
+        {
+          stdio: { tty: false, stdin: true, stdinOnce: false },
+        },
+      );
+      await monitor.start();
+      const input = await attachInput(monitor);
+      input.write('before\n');
+      await holds(logPath, 'before');
+      await rename(logPath, `${logPath}.1`);
+      await monitor.reopenLog();
+      input.end('after\n');
+      await holds(logPath, 'after');
+      await monitor.closeStdin();
+      await monitor.exited;
+      expect(logText(await log(), 'stdout')).to.equal('after\n');
+      expect(logText(await readFile(`${logPath}.1`, 'utf8'), 'stdout')).to.equal('before\n');
+    });
+
+    it('refuses a log outside of its directory', async () => {
+      for (const bad of ['../escape.log', '/tmp/escape.log', 'a/../../x', 'a//b', 'a/.', '']) {
+        const directory = path.join(scratch.directory, 'logs');
+        const error = await rejection(
+          scratch.launch(initPlan(shell('true')), { log: { directory, path: bad } }),
+        );
+        expect(error, bad).to.include({ syscall: 'openat2' });
+      }
+    });
   });
 
-  it('runs a command beside init and tells its end', async () => {
-    const { monitor } = await scratch.launch(initPlan(sh('read forever < /dev/zero; exec sleep 100')));
-    await monitor.start();
-    const stdout = openCapture(1000);
-    const execution = await monitor.exec({
-      plan: encodePlan(execPlan(sh('echo hi; exit 3'))),
-      stdout: stdout.writeEnd,
+  describe('and memory', () => {
+    const cgroup = `/sys/fs/cgroup/memory/podwright-monitor-test-${process.pid}`;
+    const join: readonly PlanStep[] = [
+      { kind: 'open', out: 20, path: `${cgroup}/cgroup.procs`, flags: 1 },
+      { kind: 'write', slot: 20, data: Buffer.from('0') },
+      { kind: 'close', slot: 20 },
+    ];
+
+    beforeEach(async function () {
+      if (!existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes')) this.skip();
+      await mkdir(cgroup);
     });
-    closeFd(stdout.writeEnd);
-    expect(await execution.exited).to.deep.equal({ code: 3, signal: 0 });
-    expect(stdout.finish().toString()).to.equal('hi\n');
-    await monitor.signal(9);
-    expect(await monitor.exited).to.include({ code: 137, signal: 9 });
+
+    afterEach(async () => {
+      if (existsSync(cgroup)) await rmdir(cgroup);
+    });
+
+    it('tells a kill by the kernel for memory from the counter', async () => {
+      await writeFile(`${cgroup}/memory.limit_in_bytes`, String(16 << 20));
+      const { monitor } = await scratch.launch(
+        initPlan(shell('exec head -c 200m /dev/zero | tail | wc'), { steps: join }),
+        {
+          oomPath: `${cgroup}/memory.oom_control`,
+        },
+      );
+      await monitor.start();
+      const exit = await monitor.exited;
+      expect(exit.oomKills > 0n).to.equal(true);
+    });
+
+    it('does not take a kill for one', async () => {
+      const { monitor } = await scratch.launch(
+        initPlan(shell('kill -9 $$'), { steps: join, cloneFlags: 0 }),
+        {
+          oomPath: `${cgroup}/memory.oom_control`,
+        },
+      );
+      await monitor.start();
+      expect(await monitor.exited).to.include({ code: 137, signal: 9, oomKilled: false, oomKills: 0n });
+    });
+
+    it('kills the rest of the cgroup when init ends, where others share its pid namespace', async () => {
+      const plan = initPlan(shell('sleep 300 & sleep 301 & exit 0'), { steps: join, cloneFlags: 0 });
+      const { monitor } = await scratch.launch(plan, {
+        killPath: `${cgroup}/cgroup.procs`,
+        killCgroup: true,
+      });
+      await monitor.start();
+      expect(await monitor.exited).to.include({ code: 0 });
+      expect(await readFile(`${cgroup}/cgroup.procs`, 'utf8')).to.equal('');
+    });
+  });
+
+  describe('and executed processes', () => {
+    it('runs a command beside init and tells its end', async () => {
+      const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const stdout = new Output();
+      const plan = encodePlan(execPlan(shell('echo hi; exit 3')));
+      const execution = await monitor.exec({ plan, stdout: stdout.writeEnd });
+      stdout.handedOn();
+      expect(await execution.exited).to.deep.equal({ code: 3, signal: 0 });
+      expect(await stdout.end()).to.equal('hi\n');
+      await monitor.signal(9);
+      expect(await monitor.exited).to.include({ code: 137, signal: 9 });
+    });
+
+    it('tells the step that failed', async () => {
+      const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const error = await rejection(monitor.exec({ plan: encodePlan(execPlan(['/no/such'])) }));
+      expect((error as StepError).failure).to.include({ list: 1, kind: 74, errno: 2 });
+      expect(await rejection(monitor.exec({ plan: Buffer.from('nonsense') }))).to.be.instanceOf(StepError);
+      await monitor.signal(9);
+      await monitor.exited;
+    });
+
+    it('kills one on request, and all of a client that leaves', async () => {
+      const { monitor, stateDir } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const plan = encodePlan(execPlan(shell('exec sleep 300')));
+      const killed = await monitor.exec({ plan });
+      await killed.kill();
+      expect(await killed.exited).to.deep.equal({ code: 137, signal: 9 });
+      await killed.kill();
+
+      const other = await scratch.monitors.adopt(stateDir);
+      const left = await other?.monitor.exec({ plan });
+      const pidfd = pidfdOpen(left?.pid ?? 0);
+      other?.monitor.close();
+      await waitPidfd(pidfd);
+      expect(await rejection(left?.exited ?? Promise.resolve())).to.have.property('code', 'Unavailable');
+      await monitor.signal(9);
+      await monitor.exited;
+    });
+
+    it('runs many at once, and refuses one too many', async () => {
+      const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const plan = encodePlan(execPlan(shell('exec sleep 300')));
+      const started = await Promise.all(Array.from({ length: 256 }, () => monitor.exec({ plan })));
+      expect(await rejection(monitor.exec({ plan }))).to.have.property('code', 'ResourceExhausted');
+      await Promise.all(started.map((execution) => execution.kill()));
+      const ends = await Promise.all(started.map((execution) => execution.exited));
+      expect(ends.every(({ code }) => code === 137)).to.equal(true);
+      const again = await monitor.exec({ plan: encodePlan(execPlan(shell('exit 9'))) });
+      expect(await again.exited).to.include({ code: 9 });
+      await monitor.signal(9);
+      await monitor.exited;
+    }).timeout(30_000);
+
+    it('kills and removes the sub-cgroup', async function () {
+      const parent = '/sys/fs/cgroup/unified';
+      if (!existsSync(`${parent}/cgroup.procs`)) this.skip();
+      const cgroupPath = `${parent}/podwright-monitor-test-${process.pid}`;
+      await mkdir(cgroupPath);
+      const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const join: readonly PlanStep[] = [
+        { kind: 'open', out: 20, path: `${cgroupPath}/cgroup.procs`, flags: 1 },
+        { kind: 'write', slot: 20, data: Buffer.from('0') },
+        { kind: 'close', slot: 20 },
+      ];
+      const stdout = new Output();
+      const plan = encodePlan(execPlan(shell('setsid sleep 300 & echo $!; exec sleep 301'), { steps: join }));
+      const execution = await monitor.exec({ plan, cgroupPath, stdout: stdout.writeEnd });
+      stdout.handedOn();
+      const background = waitPidfd(pidfdOpen(Number(await stdout.until('\n'))));
+      await execution.kill();
+      expect(await execution.exited).to.include({ code: 137 });
+      await background;
+      await monitor.signal(9);
+      await monitor.exited;
+      expect(existsSync(cgroupPath)).to.equal(false);
+    });
   });
 });
