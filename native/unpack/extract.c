@@ -19,6 +19,8 @@ static const char whiteout_meta_prefix[] = ".wh..wh.";
 static const char whiteout_opaque[] = ".wh..wh..opq";
 static const char default_acl[] = "system.posix_acl_default";
 
+enum { DISK_BLOCK = 4096 };
+
 static struct extract_options options;
 static struct extract_result result;
 static struct tar_reader *reader;
@@ -123,12 +125,14 @@ static void write_all(int fd, const uint8_t *data, size_t length, uint64_t offse
 static void write_data(int fd, const struct tar_entry *entry) {
     const uint8_t *data;
     size_t length;
-    uint64_t offset, end = 0;
+    uint64_t offset, end = 0, stored = 0;
     int status;
     while ((status = tar_data(reader, &data, &length, &offset)) > 0) {
         write_all(fd, data, length, offset);
         end = offset + length;
+        stored += length;
     }
+    result.disk_bytes += (stored + DISK_BLOCK - 1) / DISK_BLOCK * DISK_BLOCK;
     if (status < 0)
         fail_archive();
     if (end < entry->size && ftruncate(fd, (off_t)entry->size) != 0)
@@ -229,6 +233,9 @@ static void make_directory(const struct tree_place *place, const struct tar_entr
         report_fail("openat", errno, "cannot open the directory");
     struct directory *directory = directories_put(place->path, false);
     directory->modified = entry->modified;
+    result.disk_bytes += DISK_BLOCK;
+    if (place->name == NULL)
+        result.root_xattrs = entry->xattr_count;
     set_attributes_of_open(fd, entry, directory);
     (void)close(fd);
 }

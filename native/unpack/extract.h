@@ -25,7 +25,9 @@ struct extract_options {
 
 struct extract_result {
     uint64_t entries;
+    uint64_t disk_bytes;           /* in blocks of 4 KiB */
     uint64_t ignored_xattrs;       /* the file system does not have them, or they are overlayfs' own */
+    uint64_t root_xattrs;          /* what the root directory's own entry brought */
     bool opaque_root;              /* nothing of the layers below shows at all */
     struct directory *directories; /* parents first */
     size_t directory_count;

@@ -2,7 +2,7 @@
  * podwright-unpack: handles the content of image layers and snapshots, which is hostile, in a process of its
  * own.
  *
- *   podwright-unpack extract [--overlay] [--max-bytes=N] [--max-entries=N]
+ *   podwright-unpack extract [--parent=PID] [--overlay] [--max-bytes=N] [--max-entries=N]
  *       reads a tar (gzip, zstd or plain) from descriptor 0 and makes its files in the directory of
  * descriptor 4
  *
@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "decode.h"
@@ -101,6 +103,8 @@ static void extract(void) {
     report_number("bytes", tar_bytes);
     report_number("compressedBytes", decode_consumed());
     report_number("entries", result.entries);
+    report_number("diskBytes", result.disk_bytes);
+    report_number("rootXattrs", result.root_xattrs);
     report_number("ignoredXattrs", result.ignored_xattrs);
     report_bool("opaqueRoot", result.opaque_root);
     report_implied(&result);
@@ -109,17 +113,24 @@ static void extract(void) {
 
 /* ---- command line ---- */
 
-static uint64_t parse_limit(const char *text) {
+static uint64_t parse_number(const char *text) {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-')
-        report_fail("arguments", EINVAL, "invalid limit %s", text);
+        report_fail("arguments", EINVAL, "invalid number %s", text);
     return value;
+}
+
+/* A daemon that is killed must not leave anybody writing behind. */
+static void live_with(pid_t parent) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(1);
 }
 
 static void parse_options(int argc, char **argv) {
     static const struct option known[] = {
+        {"parent", required_argument, NULL, 'p'},
         {"overlay", no_argument, NULL, 'o'},
         {"max-bytes", required_argument, NULL, 'b'},
         {"max-entries", required_argument, NULL, 'e'},
@@ -128,14 +139,17 @@ static void parse_options(int argc, char **argv) {
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
+        case 'p':
+            live_with((pid_t)parse_number(optarg));
+            break;
         case 'o':
             options.overlay = true;
             break;
         case 'b':
-            options.max_bytes = parse_limit(optarg);
+            options.max_bytes = parse_number(optarg);
             break;
         case 'e':
-            options.max_entries = parse_limit(optarg);
+            options.max_entries = parse_number(optarg);
             break;
         default:
             report_fail("arguments", EINVAL, "unknown option");

@@ -1,3 +1,5 @@
+import type { Stats } from 'node:fs';
+
 /**
  * The layer store as the image room sees it.
  *
@@ -63,4 +65,90 @@ export interface LayerStore {
   /** Removes a committed layer that nothing uses any more. Gone is success; the caller counts references. */
   remove(chainId: string): Promise<void>;
   usage(): Promise<LayerUsage>;
+}
+
+/**
+ * Active snapshots: the writable layers of containers.
+ *
+ * A snapshot has a `key` (the container's id), stands over the committed layers of one chain and consists of two
+ * directories, `upper` and `work`, that overlayfs writes to. Nothing is mounted here: whoever starts a container makes
+ * the overlay inside the container's mount namespace from {@link ActiveSnapshot}. While a snapshot exists its layers
+ * stay, also when their image is removed. All methods may be repeated; one that is aborted by a crash is completed or
+ * undone by {@link Snapshots.sweep} at the next start.
+ */
+export interface Snapshots {
+  /** Makes the directories; on a container's start path, so one hop and no sync. @throws NotFound (a layer is missing) */
+  prepare(key: string, chainId: string): Promise<ActiveSnapshot>;
+  find(key: string): ActiveSnapshot | undefined;
+  /** Removes the writable layer, which nothing may have mounted any more. Gone is success. */
+  remove(key: string): Promise<void>;
+  /** Removes the snapshots of every key that is not in the set, and what a crash left. */
+  sweep(living: ReadonlySet<string>): Promise<void>;
+  /** Disk usage of the writable layer, measured at most every ten seconds. Undefined if there is no such snapshot. */
+  usage(key: string): Promise<SnapshotUsage | undefined>;
+  /** The committed layers of a chain as one read-only tree. To be closed. @throws NotFound (a layer is missing) */
+  view(chainId: string): Promise<View>;
+  /**
+   * Fills a host directory with what the image has at a path: content, owner, mode, attributes, of the directory itself
+   * too. Nothing there, or no directory, is success and leaves the host directory as it is.
+   */
+  copyOut(chainId: string, path: string, hostDirectory: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Writes what the container changed as an OCI layer into an open file or pipe, from its current position. The
+   * container should be frozen or stopped: a file that changes meanwhile is cut or padded to the size it had.
+   * @throws NotFound, FailedPrecondition (overlay features that a layer cannot express)
+   */
+  diff(
+    key: string,
+    to: { readonly fd: number; readonly compression: 'gzip' | 'none' },
+    signal?: AbortSignal,
+  ): Promise<DiffResult>;
+  /** Applies such a layer (gzip, zstd or plain) to a snapshot that no mount uses yet. @throws as LayerStore.prepare */
+  applyDiff(key: string, source: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
+}
+
+/** What the overlay of a container is mounted from. Lower names are below `layersDir`, the top layer first. */
+export interface ActiveSnapshot {
+  readonly kind: 'overlay';
+  readonly key: string;
+  readonly chainId: string;
+  readonly layersDir: string;
+  readonly lower: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+}
+
+export interface SnapshotUsage extends LayerUsage {
+  readonly atNs: bigint;
+}
+
+export interface DiffResult {
+  /** Digest and size of the uncompressed tar. */
+  readonly diffId: string;
+  readonly bytes: bigint;
+  readonly entries: number;
+}
+
+/**
+ * A hostile tree, read safely: paths are resolved inside it whatever its links say, and only regular files are opened,
+ * so that neither a fifo nor a device nor a file of terabytes in the place of /etc/passwd does harm.
+ */
+export interface View {
+  /** The content of a file. @throws NotFound, FailedPrecondition (no regular file), ResourceExhausted (longer than `maxBytes`) */
+  readFile(path: string, maxBytes: number): Promise<Buffer>;
+  /** Following links; undefined if there is nothing. */
+  stat(path: string): Promise<Stats | undefined>;
+  /** The link at the path itself. @throws NotFound, FailedPrecondition (no link) */
+  readlink(path: string): Promise<string>;
+  /** Names in a directory, as bytes in latin1. @throws NotFound, FailedPrecondition (no directory), ResourceExhausted */
+  list(path: string): Promise<readonly string[]>;
+  close(): void;
+}
+
+/** The layer store and the snapshots over it, which share the knowledge of which layers are in use. */
+export interface Snapshotter {
+  readonly layers: LayerStore;
+  readonly snapshots: Snapshots;
+  /** Waits for background work; nothing may be asked of it afterwards. */
+  close(): Promise<void>;
 }

@@ -1,0 +1,193 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import { z } from 'zod';
+import {
+  closeFd,
+  pidfdSendSignal,
+  pipe,
+  spawn,
+  SystemError,
+  waitPidfd,
+  type Fd,
+} from '../../native/index.js';
+import { codeOf, isErrno, RuntimeError, type ErrorCode } from '../errors.js';
+
+/**
+ * One run of `podwright-unpack`, which handles hostile content in a confined process (native/unpack). It gets a
+ * directory, bytes in or out, and gives one record.
+ */
+export interface UnpackRun {
+  readonly unpackerPath: string;
+  readonly arguments: readonly string[];
+  /** The directory it works in. */
+  readonly directoryFd: Fd;
+  /** A tree it reads besides. */
+  readonly sourceFd?: Fd | undefined;
+  readonly input?: AsyncIterable<Uint8Array> | Fd | undefined;
+  readonly output?: Fd | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const failureSchema = z.object({
+  ok: z.literal(false),
+  operation: z.string(),
+  entry: z.string().optional(),
+  errno: z.number().int(),
+  message: z.string(),
+});
+
+type Failure = z.infer<typeof failureSchema>;
+
+const SIGKILL = 9;
+/** A record lists directories; a layer with more of them than fit here is refused. */
+const RECORD_LIMIT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Runs it to its end and returns the record. When the signal aborts or the input fails it is killed, and that error is
+ * thrown.
+ * @throws DataLoss (no valid archive), InvalidArgument (an entry that is refused, named), ResourceExhausted (disk, limits)
+ */
+export async function runUnpacker<T>(run: UnpackRun, schema: z.ZodType<T>): Promise<T> {
+  run.signal?.throwIfAborted();
+  const child = startUnpacker(run);
+  run.signal?.addEventListener('abort', child.kill, { once: true });
+  try {
+    const feeding = feed(child.input, run.input).catch((error: unknown) => {
+      child.kill();
+      throw error;
+    });
+    const [fed, record] = await Promise.allSettled([feeding, readRecord(child.record)]);
+    await child.ended;
+    run.signal?.throwIfAborted();
+    if (fed.status === 'rejected') throw fed.reason;
+    if (record.status === 'rejected') throw record.reason;
+    return parseRecord(record.value, schema);
+  } finally {
+    run.signal?.removeEventListener('abort', child.kill);
+  }
+}
+
+interface Child {
+  /** Where its input is written to, if that comes from us. */
+  readonly input: net.Socket | undefined;
+  readonly record: net.Socket;
+  readonly ended: Promise<void>;
+  readonly kill: () => void;
+}
+
+function startUnpacker(run: UnpackRun): Child {
+  const [recordRead, recordWrite] = pipe();
+  const [inputRead, inputWrite] = isStream(run.input) ? pipe() : [run.input, undefined];
+  let ended = false;
+  try {
+    const { pidfd } = spawn({
+      file: run.unpackerPath,
+      argv: ['podwright-unpack', `--parent=${process.pid}`, ...run.arguments],
+      fds: [inputRead ?? null, run.output ?? null, 2, recordWrite, run.directoryFd, run.sourceFd ?? null],
+    });
+    return {
+      input:
+        inputWrite === undefined
+          ? undefined
+          : new net.Socket({ fd: inputWrite, readable: false, writable: true }),
+      record: new net.Socket({ fd: recordRead, readable: true, writable: false }),
+      ended: waitPidfd(pidfd).then(() => void (ended = true)),
+      kill: () => {
+        if (!ended) pidfdSendSignal(pidfd, SIGKILL);
+      },
+    };
+  } catch (error) {
+    closeFd(recordRead);
+    if (inputWrite !== undefined) closeFd(inputWrite);
+    throw error;
+  } finally {
+    closeFd(recordWrite);
+    if (inputWrite !== undefined && inputRead !== undefined) closeFd(inputRead);
+  }
+}
+
+function isStream(input: UnpackRun['input']): input is AsyncIterable<Uint8Array> {
+  return typeof input === 'object';
+}
+
+/** Writes the source into the pipe no faster than it is read. A reader that is gone has a reason, which is its record. */
+async function feed(pipe: net.Socket | undefined, source: UnpackRun['input']): Promise<void> {
+  if (pipe === undefined || !isStream(source)) return;
+  const closed = new Promise<void>((resolve) => pipe.once('close', () => resolve()));
+  pipe.on('error', () => undefined);
+  try {
+    for await (const chunk of source) {
+      if (pipe.destroyed) return;
+      if (!pipe.write(chunk)) await Promise.race([once(pipe, 'drain').catch(() => undefined), closed]);
+    }
+    pipe.end();
+    await closed;
+  } finally {
+    pipe.destroy();
+  }
+}
+
+async function readRecord(socket: net.Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > RECORD_LIMIT_BYTES) {
+      throw new RuntimeError('ResourceExhausted', 'read record of podwright-unpack', {
+        cause: 'too many directories',
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('latin1');
+}
+
+function parseRecord<T>(text: string, schema: z.ZodType<T>): T {
+  if (text === '') throw new RuntimeError('Internal', 'podwright-unpack ended without a record');
+  const record: unknown = JSON.parse(text);
+  const failure = failureSchema.safeParse(record);
+  if (failure.success) throw errorOf(failure.data);
+  return schema.parse(record);
+}
+
+function errorOf({ operation, entry, errno, message }: Failure): RuntimeError {
+  const system =
+    errno === 0
+      ? undefined
+      : new SystemError({ syscall: operation, errno, code: errnoName(errno), path: undefined });
+  const code = classify(entry !== undefined, system);
+  return new RuntimeError(code, message, {
+    subject: entry === undefined ? undefined : printName(entry),
+    cause: system,
+  });
+}
+
+/** EBADMSG, EXDEV and EOVERFLOW are the unpacker's own words for what it refuses (native/unpack/report.h). */
+function classify(hasEntry: boolean, error: SystemError | undefined): ErrorCode {
+  if (error === undefined) return 'Internal';
+  if (error.code === 'EBADMSG') return 'DataLoss';
+  if (error.code === 'EXDEV') return 'InvalidArgument';
+  if (isErrno(error, 'EOVERFLOW', 'EFBIG')) return 'ResourceExhausted';
+  const code = codeOf(error);
+  const isOurs = code === 'ResourceExhausted' || isErrno(error, 'EIO', 'EROFS', 'ENOSYS', 'EUCLEAN');
+  return hasEntry && !isOurs ? 'InvalidArgument' : code;
+}
+
+function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-errno);
+  } catch {
+    return `errno ${errno}`;
+  }
+}
+
+/** Bytes of a name, which the record holds one per character. */
+export function nameBytes(name: string): Buffer {
+  return Buffer.from(name, 'latin1');
+}
+
+/** A name for people: quoted, without control characters. */
+function printName(name: string): string {
+  return JSON.stringify(nameBytes(name).toString('utf8').replace(/\p{C}/gu, '?'));
+}
