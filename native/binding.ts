@@ -112,6 +112,7 @@ export interface Binding {
     walk: Walk,
     budgetMs: number,
   ): Promise<{ readonly bytes: bigint; readonly inodes: bigint } | undefined>;
+  endUsage(walk: Walk): void;
   syncFilesystem(path: string): Promise<void>;
   statFilesystem(path: string): {
     readonly type: number;

@@ -89,10 +89,14 @@ export async function diskUsage(
   signal?: AbortSignal,
 ): Promise<{ readonly bytes: bigint; readonly inodes: bigint }> {
   const walk = binding.openUsage(...parentAndName(tree));
-  for (;;) {
-    const usage = await binding.stepUsage(walk, STEP_MS);
-    if (usage !== undefined) return usage;
-    await delay(PAUSE_MS, undefined, signal === undefined ? {} : { signal });
+  try {
+    for (;;) {
+      const usage = await binding.stepUsage(walk, STEP_MS);
+      if (usage !== undefined) return usage;
+      await delay(PAUSE_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  } finally {
+    binding.endUsage(walk);
   }
 }
 

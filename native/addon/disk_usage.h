@@ -16,6 +16,10 @@ class UsageCount {
 
     // Goes on until the deadline; true when finished.
     bool step(Deadline deadline);
+    // Gives up: closes every descriptor.
+    void end() {
+        walk_.end();
+    }
     const std::optional<Failure> &failure() const {
         return failure_;
     }

@@ -15,13 +15,12 @@ constexpr unsigned MAX_REPEATS = 1 << 16;
 } // namespace
 
 bool TreeRemoval::step(Deadline deadline) {
-    if (!started_ && !start())
-        return true;
-    do
-        if (!advance())
-            return true;
-    while (std::chrono::steady_clock::now() < deadline);
-    return false;
+    bool more = started_ || start();
+    while (more && std::chrono::steady_clock::now() < deadline)
+        more = advance();
+    if (!more)
+        end();
+    return !more;
 }
 
 bool TreeRemoval::start() {

@@ -60,6 +60,14 @@ template <typename Walk> Napi::Value step_walk(const Napi::CallbackInfo &info) {
     return Work::start(new Step<Walk>(info.Env(), *held, budget_ms));
 }
 
+// end(handle): gives up the walk, between two steps.
+template <typename Walk> Napi::Value end_walk(const Napi::CallbackInfo &info) {
+    const std::shared_ptr<Walk> *held = info[0].IsExternal() ? info[0].As<Held<Walk>>().Data() : nullptr;
+    if (held)
+        (*held)->end();
+    return info.Env().Undefined();
+}
+
 } // namespace
 
 void define_tree(Napi::Object exports) {
@@ -67,6 +75,7 @@ void define_tree(Napi::Object exports) {
     define<step_walk<TreeRemoval>>(exports, "stepRemoval");
     define<open_walk<UsageCount>>(exports, "openUsage");
     define<step_walk<UsageCount>>(exports, "stepUsage");
+    define<end_walk<UsageCount>>(exports, "endUsage");
 }
 
 } // namespace podwright

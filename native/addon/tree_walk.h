@@ -18,6 +18,10 @@ class TreeWalk {
   public:
     // The directory that holds the top of the tree; not itself walked.
     int begin(const std::string &path);
+    // Closes everything.
+    void end() {
+        levels_.clear();
+    }
 
     struct Entry {
         const char *name;
@@ -36,7 +40,7 @@ class TreeWalk {
     }
     // 0 in the directory that holds the top.
     size_t depth() const {
-        return levels_.size() - 1;
+        return levels_.empty() ? 0 : levels_.size() - 1;
     }
     const std::string &name() const {
         return levels_.back().name;
