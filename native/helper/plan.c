@@ -260,7 +260,7 @@ static const char *check_step(struct remaining *r, enum plan_list list, struct o
         return "unknown kind of step";
     if (!(row->where & (list == PLAN_LIST_PARENT ? IN_PARENT : IN_CHILD)))
         return "the step does not belong in this list";
-    if (flags & ~(*kind == PLAN_USER ? 1u : 0u))
+    if (flags & ~(*kind == PLAN_USER || *kind == PLAN_CONSOLE ? 1u : 0u))
         return "unknown flags";
     if (len % 4 != 0 || len > r->left - STEP_BYTES)
         return "a step runs past the end of the plan";

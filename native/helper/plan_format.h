@@ -43,6 +43,8 @@
 /*
  * Descriptors of the launcher process (`podwright-init launch N`, N = number of passed descriptors):
  * 0-2 slots 0-2, 3 the plan (a memfd or file, read with pread), 4 the report pipe's write end, 5.. slot PASSED+i.
+ * A further argument is the number of the descriptor behind the passed ones, which becomes slot CONSOLE; `exec N` is the
+ * same role under another name.
  * The monitor launches init without an exec of itself, with the same meaning of the slots.
  */
 #define LAUNCH_FD_PLAN 3
@@ -155,7 +157,7 @@ enum plan_kind {
     PLAN_RLIMIT = 62,
     /* u64 mask of capabilities that stay in the bounding set */
     PLAN_CAP_BOUNDING = 63,
-    /* setgroups, setresgid, setresuid keeping permitted capabilities: u32 uid, u32 gid, u32 umask (NO_SLOT: leave),
+    /* setgroups, setresgid, setresuid keeping permitted and effective capabilities: u32 uid, u32 gid, u32 umask (NO_SLOT: leave),
      * u32 count, then count u32 groups; flags bit 0: setgroups is denied here, leave the groups alone */
     PLAN_USER = 64,
     /* capset and ambient set: u64 effective, u64 permitted, u64 inheritable, u64 ambient */

@@ -25,7 +25,6 @@ struct stage {
     bool null_attached, empty_attached;
     mode_t umask; /* what the command will have; ours is 0 meanwhile */
     bool new_user_namespace;
-    bool joined_mount_namespace;
 };
 
 /* Reports errno at the running step and ends: the launcher kills the child, the child's end ends the

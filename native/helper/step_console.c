@@ -83,7 +83,8 @@ void step_console(struct stage *s, struct plan_values *v) {
         step_fail(s, "ioctl", "TIOCSWINSZ");
     if (fchown(slave, uid, gid) < 0)
         step_fail(s, "fchown", "console");
-    if (!s->joined_mount_namespace) /* an exec leaves the container's console alone */
+    bool keep_dev_console = s->flags & 1;
+    if (!keep_dev_console)
         bind_console(s, slave);
     send_master(s, master);
     stage_fill(s, PLAN_SLOT_CONSOLE, -1);

@@ -96,7 +96,13 @@ static bool is_kernel_root(int mount) {
     return (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC) && st.st_ino == 1;
 }
 
-enum { CREATE_NO, CREATE_DIRECTORY, CREATE_FILE };
+enum { CREATE_NO, CREATE_DIRECTORY, CREATE_FILE, CREATE_SAME };
+
+/* What has to be made for this mount to fit on it. */
+static uint32_t kind_of(int mount) {
+    struct stat st;
+    return fstat(mount, &st) == 0 && S_ISDIR(st.st_mode) ? CREATE_DIRECTORY : CREATE_FILE;
+}
 
 static int open_target(int root, const char *path, uint32_t create, uint64_t resolve) {
     if (create == CREATE_DIRECTORY) {
@@ -117,7 +123,9 @@ void step_move_mount(struct stage *s, struct plan_values *v) {
     const char *path = plan_str(v);
     /* An image whose /proc or /sys is a link gets no procfs somewhere else (class CVE-2023-28642). */
     uint64_t resolve = is_kernel_root(mount) ? RESOLVE_NO_SYMLINKS : 0;
-    cleanup_close int target = open_target(root, path, plan_u32(v), resolve);
+    uint32_t create = plan_u32(v);
+    cleanup_close int target =
+        open_target(root, path, create == CREATE_SAME ? kind_of(mount) : create, resolve);
     if (target < 0)
         step_fail_with(s, target, "openat2", path);
     int error = path_attach(mount, root, path, target);

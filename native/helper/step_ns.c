@@ -52,7 +52,6 @@ void step_join(struct stage *s, struct plan_values *v) {
     uint64_t flags = plan_u64(v);
     if (setns(fd, (int)flags) < 0)
         step_fail(s, "setns", NULL);
-    s->joined_mount_namespace = s->joined_mount_namespace || (flags & CLONE_NEWNS);
     if (flags & CLONE_NEWUSER) {
         s->new_user_namespace = true;
         ns_become_root(s);

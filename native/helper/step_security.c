@@ -34,6 +34,19 @@ static void set_groups(struct stage *s, struct plan_values *v) {
     free(groups);
 }
 
+/* setresuid to another user has emptied the effective set; what follows still needs it, up to CAPABILITIES.
+ */
+static void restore_effective(struct stage *s) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0)
+        step_fail(s, "capget", NULL);
+    data[0].effective = data[0].permitted;
+    data[1].effective = data[1].permitted;
+    if (syscall(SYS_capset, &header, data) < 0)
+        step_fail(s, "capset", NULL);
+}
+
 void step_user(struct stage *s, struct plan_values *v) {
     uid_t uid = plan_u32(v);
     gid_t gid = plan_u32(v);
@@ -50,6 +63,7 @@ void step_user(struct stage *s, struct plan_values *v) {
         step_fail(s, "setresuid", NULL);
     if (prctl(PR_SET_KEEPCAPS, 0) < 0)
         step_fail(s, "prctl", "PR_SET_KEEPCAPS");
+    restore_effective(s);
     prctl(PR_SET_DUMPABLE, 0); /* whatever fs.suid_dumpable made of it */
 }
 
