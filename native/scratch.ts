@@ -11,7 +11,7 @@ export function makeScratch(): Promise<string> {
 
 /** KEEP=1 leaves it and prints its path. */
 export async function removeScratch(directory: string): Promise<void> {
-  if (process.env['KEEP'] === '1') console.log(`kept ${directory}`);
+  if (process.env['KEEP'] === '1') process.stdout.write(`kept ${directory}\n`);
   else await removeTree(directory);
 }
 
