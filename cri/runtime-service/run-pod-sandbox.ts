@@ -1,6 +1,9 @@
+import { mkdir } from 'node:fs/promises';
 import type { RunPodSandboxRequest, RunPodSandboxResponse } from '../../protos/gen/cri/runtime/v1/api.js';
+import { wrapError } from '../../runtime/errors.js';
 import { readHostFiles } from '../host.js';
 import type { Call } from '../rpc.js';
+import { toLogDirectory } from '../translate/log-path.js';
 import { toSandboxRequest } from '../translate/sandbox.js';
 
 export async function runPodSandbox(
@@ -8,6 +11,17 @@ export async function runPodSandbox(
   { runtime, host, signal }: Call,
 ): Promise<RunPodSandboxResponse> {
   const request = toSandboxRequest(config, runtimeHandler, host, await readHostFiles());
+  await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
   const sandbox = await runtime.sandboxes.run(request, signal);
   return { podSandboxId: sandbox.id };
+}
+
+/** The kubelet makes it beforehand, crictl does not. */
+async function makeLogDirectory(directory: string): Promise<void> {
+  if (directory === '') return;
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw wrapError('log directory', error, directory);
+  }
 }
