@@ -12,7 +12,7 @@
 
 #define PREFIX_BYTES 40u /* "2006-01-02T15:04:05.000000000Z stdout F " */
 #define TAG_AT 38u
-#define STREAM_AT 34u
+#define STREAM_AT 31u
 #define BATCH_PARTS 768u /* iovecs: below IOV_MAX */
 #define NOTICE_BYTES 160u
 #define PAGE_BYTES 4096u
@@ -190,7 +190,7 @@ static void set_prefix(enum log_stream stream) {
     put_decimal(batch.full + 14, second / 60 % 60, 2);
     put_decimal(batch.full + 17, second % 60, 2);
     put_decimal(batch.full + 20, (uint32_t)now.tv_nsec, 9);
-    memcpy(batch.full + STREAM_AT - 3, names[stream], 6);
+    memcpy(batch.full + STREAM_AT, names[stream], 6);
     memcpy(batch.partial, batch.full, PREFIX_BYTES + 1);
     batch.partial[TAG_AT] = 'P';
 }
@@ -293,6 +293,8 @@ static bool write_notice(struct log *log) {
     char *end = text + log->torn;
     if (log->lost_unsaid > 0) {
         end = mempcpy(end, batch.full, PREFIX_BYTES);
+        if (!log->terminal)
+            memcpy(end - PREFIX_BYTES + STREAM_AT, "stderr", 6);
         end = stpcpy(end, "podwright: ");
         end = put_number(end, log->lost_unsaid);
         end = stpcpy(stpcpy(stpcpy(end, " bytes of output lost: "), reason_of(log->lost_errno)), "\n");
@@ -398,7 +400,7 @@ void log_finish(struct log *log) {
         flush_batch(log);
         held[stream].length = 0;
     }
-    set_prefix(log->terminal ? LOG_STDOUT : LOG_STDERR);
+    set_prefix(LOG_STDOUT);
     write_notice(log);
 }
 
