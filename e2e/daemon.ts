@@ -6,6 +6,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { awaitChange } from './await-change.js';
 import { connectCri, type CriClient } from './cri-client.js';
 import { enterBox, leftovers, makeBox, removeInstance, type Instance } from './instance.js';
 import { cniPlugins, repository, tool } from './places.js';
@@ -58,6 +59,7 @@ export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   #process: ChildProcess | undefined;
   #client: CriClient | undefined;
+  #destroyed = false;
 
   constructor(
     readonly instance: Instance & { readonly pool: string },
@@ -166,8 +168,10 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** Ends everything and cleans up, without any check. */
+  /** Ends everything and cleans up, without any check. May be repeated. */
   async destroy(): Promise<void> {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
     this.#client?.close();
     if (this.#process !== undefined) await this.kill();
     await removeInstance(this.instance);
@@ -217,21 +221,17 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-/** Resolves once something accepts connections on the socket: looks whenever its directory changes. */
+/** Resolves once something accepts connections on the socket. */
 async function accepting(socket: string, signal: AbortSignal): Promise<void> {
-  const changes = watch(path.dirname(socket), { signal })[Symbol.asyncIterator]();
-  const nextChange = (): Promise<unknown> => {
-    const change = changes.next();
-    change.catch(() => undefined);
-    return change;
+  const look = async (): Promise<true | undefined> => {
+    while (!(await accepts(socket))) {
+      if (!(await exists(socket))) return undefined;
+      // A file that refuses is bound but does not listen yet, or is what a killed daemon left: both last a moment.
+      await delay(5, undefined, { signal });
+    }
+    return true;
   };
-  // The watch begins with the first call; only then may we look.
-  let change = nextChange();
-  while (!(await accepts(socket))) {
-    // A file that refuses is bound but does not listen yet, or is what a killed daemon left: both last a moment.
-    await ((await exists(socket)) ? delay(5, undefined, { signal }) : change);
-    change = nextChange();
-  }
+  await awaitChange(path.dirname(socket), look, signal);
 }
 
 async function exists(file: string): Promise<boolean> {
