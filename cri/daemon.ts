@@ -29,12 +29,23 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
   };
+  forgetRemoved(services);
   const server = await serve(services, config.socket).catch(async (error: unknown) => {
     await runtime.close();
     throw error;
   });
   closeOnSignal(server, runtime, log, config.limits.shutdown_grace_seconds * 1000);
   log.info('ready', { socket: config.socket, startMs: Math.round(performance.now()) });
+}
+
+/** What is kept per object here goes when the object does. */
+function forgetRemoved({ runtime, cpuRates }: Services): void {
+  runtime.containers.subscribe(({ kind, container }) => {
+    if (kind === 'removed') cpuRates.forget(container.id);
+  });
+  runtime.sandboxes.subscribe(({ kind, sandbox }) => {
+    if (kind === 'removed') cpuRates.forget(sandbox.id);
+  });
 }
 
 function closeOnSignal(server: CriServer, runtime: Runtime, log: Logger, graceMs: number): void {

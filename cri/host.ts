@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import type { CgroupDriver } from '../runtime/cgroup/types.js';
 import { capabilitiesOf } from '../runtime/spec/capabilities.js';
@@ -9,11 +9,12 @@ import type { HostFiles } from './translate/sandbox.js';
 export type Host = ContainerHost;
 
 export async function inspectHost(cgroups: Pick<CgroupDriver, 'mode' | 'controllers'>): Promise<Host> {
-  const [status, score, apparmor, selinux] = await Promise.all([
+  const [status, score, apparmor, selinux, swap] = await Promise.all([
     readFile('/proc/self/status', 'utf8'),
     readFile('/proc/self/oom_score_adj', 'utf8'),
     readOptional('/sys/module/apparmor/parameters/enabled'),
     readOptional('/sys/fs/selinux/enforce'),
+    canLimitSwap(cgroups.mode),
   ]);
   const capabilities = capabilitiesOf(BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`));
   return {
@@ -22,9 +23,24 @@ export async function inspectHost(cgroups: Pick<CgroupDriver, 'mode' | 'controll
     minOomScoreAdj: capabilities.includes('CAP_SYS_RESOURCE') ? -1000 : Number(score),
     apparmor: apparmor?.startsWith('Y') ?? false,
     selinux: selinux !== undefined,
+    swap,
     hugetlb: cgroups.controllers.has('hugetlb'),
     cgroupNamespace: cgroups.mode === 'v2',
   };
+}
+
+/** The file that limits swap exists where the kernel accounts for it; on v2 the root has none, our own cgroup has. */
+async function canLimitSwap(mode: CgroupDriver['mode']): Promise<boolean> {
+  if (mode !== 'v2') return exists('/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes');
+  const own = /^0::(\/.*)$/m.exec((await readOptional('/proc/self/cgroup')) ?? '')?.[1] ?? '/';
+  return exists(`/sys/fs/cgroup${own}/memory.swap.max`);
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The host's files a pod may get copies of, as they are now. */

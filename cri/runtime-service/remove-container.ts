@@ -5,12 +5,10 @@ import { refuse } from '../translate/check.js';
 /** A container that is gone is removed. */
 export async function removeContainer(
   { containerId }: RemoveContainerRequest,
-  { runtime, signal, cpuRates }: Call,
+  { runtime, signal }: Call,
 ): Promise<RemoveContainerResponse> {
   if (containerId === '') throw refuse('container_id', 'must not be empty');
   const container = runtime.containers.find(containerId);
-  if (container === undefined) return {};
-  await runtime.containers.remove(container.id, signal);
-  cpuRates.forget(container.id);
+  if (container !== undefined) await runtime.containers.remove(container.id, signal);
   return {};
 }

@@ -8,12 +8,10 @@ import { refuse } from '../translate/check.js';
 /** A sandbox that is gone is removed. */
 export async function removePodSandbox(
   { podSandboxId }: RemovePodSandboxRequest,
-  { runtime, signal, cpuRates }: Call,
+  { runtime, signal }: Call,
 ): Promise<RemovePodSandboxResponse> {
   if (podSandboxId === '') throw refuse('pod_sandbox_id', 'must not be empty');
   const sandbox = runtime.sandboxes.find(podSandboxId);
-  if (sandbox === undefined) return {};
-  await runtime.sandboxes.remove(sandbox.id, signal);
-  cpuRates.forget(sandbox.id);
+  if (sandbox !== undefined) await runtime.sandboxes.remove(sandbox.id, signal);
   return {};
 }

@@ -15,6 +15,7 @@ export const testHost: ContainerHost = {
   apparmor: false,
   selinux: false,
   hugetlb: true,
+  swap: true,
   cgroupNamespace: true,
 };
 

@@ -92,7 +92,7 @@ describe('a container', () => {
       user: { uid: 1000, gid: 2000, additionalGids: [2000, 3000] },
     });
     expect(spec.process?.env).to.include.members(['HOSTNAME=web', 'TERM=xterm', 'A=b', 'HOME=/']);
-    expect(spec.linux?.resources?.memory).to.deep.equal({ limit: 1_000_000 });
+    expect(spec.linux?.resources?.memory).to.deep.equal({ limit: 1_000_000, swap: 1_000_000 });
     expect(spec.linux).to.deep.include({ maskedPaths: ['/proc/kcore'], readonlyPaths: ['/proc/sys'] });
     validateSpec(spec);
     expect(JSON.parse(JSON.stringify(request))).to.deep.equal(JSON.parse(JSON.stringify(request)));

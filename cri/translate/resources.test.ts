@@ -5,8 +5,8 @@ import { fromResources, toOomScoreAdj, toResources } from './resources.js';
 import { refusalOf } from '../testing/refusal.js';
 
 describe('resources', () => {
-  const to = (resources: Partial<LinuxContainerResources>, hugetlb = true) =>
-    toResources('r', LinuxContainerResources.fromPartial(resources), { hugetlb });
+  const to = (resources: Partial<LinuxContainerResources>, hugetlb = true, swap = true) =>
+    toResources('r', LinuxContainerResources.fromPartial(resources), { hugetlb, swap });
 
   it('leave out what is zero', () => {
     expect(to({})).to.deep.equal({});
@@ -34,6 +34,14 @@ describe('resources', () => {
       unified: all.unified,
     });
     expect(fromResources(resources, 5)).to.deep.equal(all);
+  });
+
+  it('let a memory limit include swap where that can be limited', () => {
+    expect(to({ memoryLimitInBytes: 5n })).to.deep.equal({ memory: { limit: 5, swap: 5 } });
+    expect(to({ memoryLimitInBytes: 5n }, true, false)).to.deep.equal({ memory: { limit: 5 } });
+    expect(to({ memoryLimitInBytes: 5n, memorySwapLimitInBytes: 7n })).to.deep.equal({
+      memory: { limit: 5, swap: 7 },
+    });
   });
 
   it('take no limit as such', () => {

@@ -9,6 +9,8 @@ const maxBytes = 2 ** 53 - 1;
 export interface ResourceHost {
   /** Whether there is a hugetlb controller. */
   readonly hugetlb: boolean;
+  /** Whether swap can be limited. */
+  readonly swap: boolean;
 }
 
 /**
@@ -22,7 +24,7 @@ export function toResources(
   host: ResourceHost,
 ): Resources | undefined {
   if (resources === undefined) return undefined;
-  const memory = toMemory(field, resources);
+  const memory = toMemory(field, resources, host);
   const cpu = toCpu(field, resources);
   const hugepageLimits = toHugepages(`${field}.hugepage_limits`, resources, host);
   const unified = toUnified(`${field}.unified`, resources.unified);
@@ -44,7 +46,12 @@ export function toOomScoreAdj(
     : checkInteger(`${field}.oom_score_adj`, resources.oomScoreAdj, -1000, 1000);
 }
 
-function toMemory(field: string, resources: LinuxContainerResources): MemoryResources | undefined {
+/** A memory limit alone means no swap beyond it, as with every other runtime. */
+function toMemory(
+  field: string,
+  resources: LinuxContainerResources,
+  host: ResourceHost,
+): MemoryResources | undefined {
   const limit = given(
     checkInteger(`${field}.memory_limit_in_bytes`, resources.memoryLimitInBytes, -1, maxBytes),
   );
@@ -61,7 +68,8 @@ function toMemory(field: string, resources: LinuxContainerResources): MemoryReso
     throw refuse(`${field}.memory_swap_limit_in_bytes`, 'needs memory_limit_in_bytes');
   }
   if (limit === undefined && swap === undefined) return undefined;
-  return { ...(limit === undefined ? {} : { limit }), ...(swap === undefined ? {} : { swap }) };
+  const sum = swap ?? (host.swap ? limit : undefined);
+  return { ...(limit === undefined ? {} : { limit }), ...(sum === undefined ? {} : { swap: sum }) };
 }
 
 function toCpu(field: string, resources: LinuxContainerResources): CpuResources | undefined {

@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, mkdtemp, rm, stat } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { credentials } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { RuntimeServiceClient } from '../protos/gen/cri/runtime/v1/api.js';
+import { ask } from './testing/server.js';
+
+const program = fileURLToPath(new URL('main.js', import.meta.url));
+
+interface Run {
+  readonly code: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+async function run(...args: readonly string[]): Promise<Run> {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, output, errors };
+}
+
+describe('the command line', function () {
+  this.timeout(20_000);
+
+  it('tells its version', async () => {
+    expect(await run('version')).to.deep.include({ code: 0, output: 'podwright 0.1.0\n', errors: '' });
+  });
+
+  it('prints the configuration in effect', async () => {
+    const { code, output } = await run(
+      'config',
+      '--config',
+      '/dev/null',
+      '--root',
+      '/r',
+      '--set',
+      'log.format=json',
+    );
+    expect(code).to.equal(0);
+    expect(output)
+      .to.match(/\(command line\)\nroot = "\/r"\n/)
+      .and.to.match(/\[log\][^[]*\nformat = "json"\n/);
+  });
+
+  for (const [args, says] of [
+    [[], 'podwright: no command '],
+    [['fly'], 'podwright: no command fly '],
+    [['serve', 'now'], 'podwright: unexpected argument now '],
+    [['serve', '--nope'], "podwright: Unknown option '--nope'"],
+    [['serve', '--config', '/nonexistent.toml'], 'podwright: read configuration: ENOENT'],
+    [
+      ['serve', '--config', '/dev/null', '--set', 'log.level=loud'],
+      'podwright: configuration: --set: log.level: ',
+    ],
+  ] as [string[], string][]) {
+    it(`refuses ${JSON.stringify(args)} in one line`, async () => {
+      const { code, output, errors } = await run(...args);
+      expect([code, output]).to.deep.equal([1, '']);
+      expect(errors).to.match(/^[^\n]+\n$/);
+      expect(errors.startsWith(says), errors).to.equal(true);
+    });
+  }
+});
+
+describe('the daemon', function () {
+  this.timeout(30_000);
+  let scratch: string;
+  const running = new Set<ChildProcess>();
+
+  before(function () {
+    if (process.getuid?.() !== 0) {
+      // Mounts, cgroups and namespaces need it.
+      this.test?.parent?.tests.forEach((test) => (test.title += ' (needs root)'));
+      this.skip();
+    }
+  });
+  beforeEach(async () => {
+    scratch = await mkdtemp(path.join(os.tmpdir(), 'pw-cri-'));
+  });
+  afterEach(async () => {
+    for (const child of running) child.kill('SIGKILL');
+    running.clear();
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  /** Resolves when the daemon says that it is ready; rejects with its log when it ends before. */
+  async function start(root = 'root', socket = 'cri.sock'): Promise<ChildProcess> {
+    const at = (name: string): string => path.join(scratch, name);
+    const directories = ['--root', at(root), '--state', at('state'), '--socket', at(socket)];
+    const settings = [
+      `network.conf_dir=${at('cni')}`,
+      'cgroup.parent=/podwright-test-cri',
+      'log.format=json',
+    ];
+    const child = spawn(
+      process.execPath,
+      [
+        program,
+        'serve',
+        '--config',
+        '/dev/null',
+        ...directories,
+        ...settings.flatMap((text) => ['--set', text]),
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    running.add(child);
+    child.once('exit', () => running.delete(child));
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: child.stderr })) {
+      lines.push(line);
+      if (line.includes('"message":"ready"')) return child;
+    }
+    throw new Error(lines.join('\n'));
+  }
+
+  async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+    const exited = once(child, 'exit') as Promise<[number | null]>;
+    child.kill(signal);
+    return (await exited)[0];
+  }
+
+  async function answers(socket = 'cri.sock'): Promise<string> {
+    const client = new RuntimeServiceClient(
+      `unix:${path.join(scratch, socket)}`,
+      credentials.createInsecure(),
+    );
+    try {
+      return (await ask(client, client.version, { version: '' })).runtimeName;
+    } finally {
+      client.close();
+    }
+  }
+
+  it('serves until it is told to end, and takes its socket with it', async () => {
+    const child = await start();
+    expect(await answers()).to.equal('podwright');
+    expect((await stat(path.join(scratch, 'cri.sock'))).mode & 0o777).to.equal(0o660);
+    for (const directory of ['root', 'state']) {
+      expect((await stat(path.join(scratch, directory))).mode & 0o777, directory).to.equal(0o700);
+    }
+    expect(await end(child, 'SIGTERM')).to.equal(0);
+    await access(path.join(scratch, 'cri.sock')).then(
+      () => expect.fail('the socket is still there'),
+      (error: unknown) => expect(error).to.have.property('code', 'ENOENT'),
+    );
+  });
+
+  it('takes over from one that was killed', async () => {
+    await end(await start(), 'SIGKILL');
+    await access(path.join(scratch, 'cri.sock'));
+    await start();
+    expect(await answers()).to.equal('podwright');
+  });
+
+  it('does not share its root, nor its socket', async () => {
+    await start();
+    const refusals = [start('root', 'other.sock'), start('other', 'cri.sock')].map((starting) =>
+      starting.then(
+        () => 'started',
+        (error: unknown) => String(error),
+      ),
+    );
+    for (const refusal of await Promise.all(refusals))
+      expect(refusal).to.match(/podwright: .*(another|in use|lock)/);
+    expect(await answers()).to.equal('podwright');
+  });
+});
