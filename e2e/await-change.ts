@@ -11,7 +11,8 @@ export async function awaitChange<T>(
   look: () => Promise<T | undefined>,
   signal: AbortSignal,
 ): Promise<T> {
-  const changes = watch(directory, { signal })[Symbol.asyncIterator]();
+  const end = new AbortController();
+  const changes = watch(directory, { signal: AbortSignal.any([signal, end.signal]) })[Symbol.asyncIterator]();
   try {
     for (;;) {
       // The watch begins with this call; only then may we look, or a change in between would be missed.
@@ -22,6 +23,6 @@ export async function awaitChange<T>(
       await change;
     }
   } finally {
-    await changes.return?.(undefined);
+    end.abort();
   }
 }
