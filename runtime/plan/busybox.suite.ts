@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openCapture } from '../../native/capture.js';
@@ -115,6 +115,12 @@ export class Busybox {
     await Promise.all([...this.#running].map(({ ended }) => ended));
     closeFd(this.#helper);
     await rm(this.directory, { recursive: true, force: true });
+  }
+
+  /** The host's mounts that come from here: there must never be any. */
+  async hostMounts(): Promise<readonly string[]> {
+    const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+    return mounts.split('\n').filter((line) => line.includes(this.directory));
   }
 
   file(...names: readonly string[]): string {

@@ -288,6 +288,7 @@ describe('a sandbox from its plan', function () {
 
   describe('with control groups', () => {
     let cgroup: Cgroup;
+    let parent: Cgroup | undefined;
 
     before(async () => {
       const driver = await openCgroupDriver({
@@ -298,7 +299,7 @@ describe('a sandbox from its plan', function () {
     });
 
     after(async () => {
-      await cgroup?.remove();
+      await parent?.remove();
     });
 
     const inCgroup = () => ({ cgroup: { ...cgroup.join, directories: cgroup.directories } });
