@@ -6,32 +6,26 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PREFIX_BYTES 40u /* "2006-01-02T15:04:05.000000000Z stdout F " */
-#define TAG_AT 38u
 #define STREAM_AT 31u
-#define BATCH_PARTS 768u /* iovecs: below IOV_MAX */
+#define TAG_AT 38u
 #define NOTICE_BYTES 160u
+#define BATCH_BYTES 65536u
 #define PAGE_BYTES 4096u
 
-struct held {
-    size_t length;
-    char bytes[LOG_LINE_BYTES];
-};
-
-/* One process keeps one log: these live outside struct log so that untouched pages cost nothing. */
-static struct held held[LOG_STREAMS];
+/*
+ * One process keeps one log: these live outside struct log, each on pages of its own, so that what is not
+ * needed is never touched. A batch holds complete lines in the file's format.
+ */
+static size_t held_length[LOG_STREAMS];
+static char held[LOG_STREAMS][LOG_LINE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 static char buffer[LOG_LINE_BYTES + LOG_READ_BYTES] __attribute__((aligned(PAGE_BYTES)));
-
-static struct {
-    struct iovec parts[BATCH_PARTS];
-    uint32_t count;
-    char full[PREFIX_BYTES + 1];
-    char partial[PREFIX_BYTES + 1];
-} batch;
+static char batch[BATCH_BYTES] __attribute__((aligned(PAGE_BYTES)));
+static size_t batch_length;
+static char prefix[PREFIX_BYTES + 1];
 
 /* ---- the file ---- */
 
@@ -184,46 +178,35 @@ static void set_prefix(enum log_stream stream) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     uint32_t second = (uint32_t)(now.tv_sec % 86400);
-    memcpy(batch.full, "0000-00-00T00:00:00.000000000Z stdxxx F ", PREFIX_BYTES + 1);
-    put_date(batch.full, now.tv_sec / 86400);
-    put_decimal(batch.full + 11, second / 3600, 2);
-    put_decimal(batch.full + 14, second / 60 % 60, 2);
-    put_decimal(batch.full + 17, second % 60, 2);
-    put_decimal(batch.full + 20, (uint32_t)now.tv_nsec, 9);
-    memcpy(batch.full + STREAM_AT, names[stream], 6);
-    memcpy(batch.partial, batch.full, PREFIX_BYTES + 1);
-    batch.partial[TAG_AT] = 'P';
+    memcpy(prefix, "0000-00-00T00:00:00.000000000Z stdxxx F ", PREFIX_BYTES + 1);
+    put_date(prefix, now.tv_sec / 86400);
+    put_decimal(prefix + 11, second / 3600, 2);
+    put_decimal(prefix + 14, second / 60 % 60, 2);
+    put_decimal(prefix + 17, second % 60, 2);
+    put_decimal(prefix + 20, (uint32_t)now.tv_nsec, 9);
+    memcpy(prefix + STREAM_AT, names[stream], 6);
 }
 
-/* Of the first `written` bytes of the batch, those that belong to a line that is not complete. */
+/* Of the first `written` bytes of the batch, those of a line that is not complete. */
 static size_t torn_bytes(size_t written) {
-    size_t since_line = 0;
-    for (uint32_t i = 0; i < batch.count && written > 0; i++) {
-        size_t length = batch.parts[i].iov_len;
-        size_t taken = length < written ? length : written;
-        const char *bytes = batch.parts[i].iov_base;
-        bool ends_line = taken == length && bytes[length - 1] == '\n';
-        since_line = ends_line ? 0 : since_line + taken;
-        written -= taken;
-    }
-    return since_line;
+    const char *newline = memrchr(batch, '\n', written);
+    return written - (newline == NULL ? 0 : (size_t)(newline + 1 - batch));
 }
 
-/* Content bytes (no prefixes, no newlines that we added) of the batch behind its first `written` bytes. */
-static uint64_t content_behind(size_t written) {
+/* The container's bytes in the batch from a line's start on: no prefix, and the newline only of a whole line.
+ */
+static uint64_t content_from(size_t at) {
     uint64_t content = 0;
-    for (uint32_t i = 0; i < batch.count; i++) {
-        const struct iovec *part = &batch.parts[i];
-        size_t taken = part->iov_len < written ? part->iov_len : written;
-        const char *bytes = part->iov_base;
-        if (bytes >= buffer && bytes < buffer + sizeof buffer)
-            content += part->iov_len - taken;
-        written -= taken;
+    while (at < batch_length) {
+        const char *line = batch + at;
+        size_t length = (size_t)((const char *)memchr(line, '\n', batch_length - at) + 1 - line);
+        content += length - PREFIX_BYTES - (line[TAG_AT] == 'P');
+        at += length;
     }
     return content;
 }
 
-/* Content bytes of the torn line are lost as well: it is taken back. */
+/* Removes the bytes of a torn line from the file's end. */
 static void take_back(struct log *log, size_t torn) {
     struct stat now;
     if (torn == 0)
@@ -232,34 +215,17 @@ static void take_back(struct log *log, size_t torn) {
                 ftruncate(log->fd, now.st_size - (off_t)torn) < 0;
 }
 
-/* Writes the parts from `skip` bytes on. Total written; less than asked: errno says why. */
-static size_t write_parts(int fd, size_t total) {
-    struct iovec parts[BATCH_PARTS];
-    uint32_t first = 0;
+/* Bytes written; less than the batch: errno says why. */
+static size_t write_batch(int fd) {
     size_t written = 0;
-    struct iovec *from = batch.parts;
-    while (written < total) {
-        ssize_t count = writev(fd, from + first, (int)(batch.count - first));
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0) {
-            if (count == 0)
-                errno = EIO;
+    while (written < batch_length) {
+        ssize_t count = write(fd, batch + written, batch_length - written);
+        if (count > 0)
+            written += (size_t)count;
+        else if (count == 0 || errno != EINTR) {
+            errno = count == 0 ? EIO : errno;
             break;
         }
-        written += (size_t)count;
-        if (written == total)
-            break;
-        /* Short write, rare: go on with a copy, so that the batch stays as it is for the accounts. */
-        if (from == batch.parts) {
-            memcpy(parts, batch.parts, sizeof parts);
-            from = parts;
-        }
-        size_t rest = (size_t)count;
-        while (rest >= from[first].iov_len)
-            rest -= from[first++].iov_len;
-        from[first].iov_base = (char *)from[first].iov_base + rest;
-        from[first].iov_len -= rest;
     }
     return written;
 }
@@ -292,7 +258,7 @@ static bool write_notice(struct log *log) {
     char text[NOTICE_BYTES] = "\n";
     char *end = text + log->torn;
     if (log->lost_unsaid > 0) {
-        end = mempcpy(end, batch.full, PREFIX_BYTES);
+        end = mempcpy(end, prefix, PREFIX_BYTES);
         if (!log->terminal)
             memcpy(end - PREFIX_BYTES + STREAM_AT, "stderr", 6);
         end = stpcpy(end, "podwright: ");
@@ -316,94 +282,77 @@ static bool write_notice(struct log *log) {
 }
 
 static void flush_batch(struct log *log) {
-    if (batch.count == 0)
+    if (batch_length == 0)
         return;
-    size_t total = 0;
-    for (uint32_t i = 0; i < batch.count; i++)
-        total += batch.parts[i].iov_len;
     if (!write_notice(log)) {
-        lose(log, content_behind(0), log->lost_errno);
+        lose(log, content_from(0), log->lost_errno);
     } else {
-        size_t written = write_parts(log->fd, total);
+        size_t written = write_batch(log->fd);
         log->wrote = log->wrote || written > 0;
-        if (written < total) {
+        if (written < batch_length) {
             int error = errno;
             size_t torn = torn_bytes(written);
-            lose(log, content_behind(written - torn), error);
+            lose(log, content_from(written - torn), error);
             take_back(log, torn);
         }
     }
-    batch.count = 0;
+    batch_length = 0;
 }
 
-static void add_part(const char *bytes, size_t length) {
-    batch.parts[batch.count++] = (struct iovec){.iov_base = (char *)(uintptr_t)bytes, .iov_len = length};
-}
-
-static void add_line(struct log *log, const char *line, size_t length_with_newline) {
-    if (batch.count + 2 > BATCH_PARTS)
+/* One line of the file: `length` bytes of content without newline. */
+static void add_line(struct log *log, char tag, const char *content, size_t length) {
+    if (BATCH_BYTES - batch_length < PREFIX_BYTES + length + 1)
         flush_batch(log);
-    add_part(batch.full, PREFIX_BYTES);
-    add_part(line, length_with_newline);
-}
-
-static void add_piece(struct log *log, const char *piece, size_t length) {
-    if (batch.count + 3 > BATCH_PARTS)
-        flush_batch(log);
-    add_part(batch.partial, PREFIX_BYTES);
-    add_part(piece, length);
-    add_part("\n", 1);
+    char *at = batch + batch_length;
+    memcpy(at, prefix, PREFIX_BYTES);
+    at[TAG_AT] = tag;
+    memcpy(at + PREFIX_BYTES, content, length);
+    at[PREFIX_BYTES + length] = '\n';
+    batch_length += PREFIX_BYTES + length + 1;
 }
 
 char *log_space(enum log_stream stream) {
-    const struct held *rest = &held[stream];
     char *space = buffer + LOG_LINE_BYTES;
-    memcpy(space - rest->length, rest->bytes, rest->length);
+    memcpy(space - held_length[stream], held[stream], held_length[stream]);
     return space;
 }
 
 void log_commit(struct log *log, enum log_stream stream, size_t length) {
     if (log->fd < 0)
         return;
-    struct held *rest = &held[stream];
-    char *scan = buffer + LOG_LINE_BYTES;
-    char *line = scan - rest->length;
-    char *end = scan + length;
-    char *newline;
+    const char *scan = buffer + LOG_LINE_BYTES;
+    const char *line = scan - held_length[stream];
+    const char *end = scan + length;
+    const char *newline;
     set_prefix(stream);
     while ((newline = memchr(scan, '\n', (size_t)(end - scan))) != NULL) {
         for (; newline - line > (ptrdiff_t)LOG_LINE_BYTES; line += LOG_LINE_BYTES)
-            add_piece(log, line, LOG_LINE_BYTES);
-        scan = newline + 1;
-        if (log->terminal && newline > line && newline[-1] == '\r')
-            *--newline = '\n';
-        add_line(log, line, (size_t)(newline + 1 - line));
-        line = scan;
+            add_line(log, 'P', line, LOG_LINE_BYTES);
+        bool from_terminal = log->terminal && newline > line && newline[-1] == '\r';
+        add_line(log, 'F', line, (size_t)(newline - line) - from_terminal);
+        line = scan = newline + 1;
     }
     for (; end - line > (ptrdiff_t)LOG_LINE_BYTES; line += LOG_LINE_BYTES)
-        add_piece(log, line, LOG_LINE_BYTES);
+        add_line(log, 'P', line, LOG_LINE_BYTES);
     flush_batch(log);
-    rest->length = (size_t)(end - line);
-    memcpy(rest->bytes, line, rest->length);
+    held_length[stream] = (size_t)(end - line);
+    memcpy(held[stream], line, held_length[stream]);
 }
 
 void log_finish(struct log *log) {
     if (log->fd < 0)
         return;
     for (enum log_stream stream = 0; stream < LOG_STREAMS; stream++) {
-        size_t length = held[stream].length;
-        if (length == 0)
-            continue;
-        char *space = log_space(stream);
         set_prefix(stream);
-        add_piece(log, space - length, length);
+        if (held_length[stream] > 0)
+            add_line(log, 'P', held[stream], held_length[stream]);
+        held_length[stream] = 0;
         flush_batch(log);
-        held[stream].length = 0;
     }
-    set_prefix(LOG_STDOUT);
     write_notice(log);
 }
 
-void log_release_buffer(void) {
+void log_release_buffers(void) {
     madvise(buffer, sizeof buffer, MADV_DONTNEED);
+    madvise(batch, sizeof batch, MADV_DONTNEED);
 }

@@ -44,9 +44,9 @@ void log_discard(struct log *log);
 
 /* Room for the next read of that stream: LOG_READ_BYTES. Valid until log_commit or the next log_space. */
 char *log_space(enum log_stream stream);
-/* Takes over length bytes that were read to log_space's answer; may change them. */
+/* Takes over length bytes that were read to log_space's answer. */
 void log_commit(struct log *log, enum log_stream stream, size_t length);
 /* Writes what the streams still hold back, and the notice of lost bytes. */
 void log_finish(struct log *log);
-/* Gives the pages of the read buffer back to the kernel. Nothing may be between log_space and log_commit. */
-void log_release_buffer(void);
+/* Gives the buffers' pages back to the kernel. Nothing may be between log_space and log_commit. */
+void log_release_buffers(void);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -123,6 +124,13 @@ void monitor_child_reset(void) {
     int fd = open(OOM_SCORE_PATH, O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, oom_score_before, (size_t)oom_score_length) >= 0)
         close(fd);
+}
+
+/* Most of the program is code of other roles and of the set-up: what the loop needs is mapped again when it
+ * runs. */
+static void forget_setup_code(void) {
+    extern const char __executable_start[], etext[];
+    madvise((void *)(uintptr_t)__executable_start, (size_t)(etext - __executable_start), MADV_DONTNEED);
 }
 
 /* ---- reaping ---- */
@@ -263,6 +271,7 @@ int monitor_main(int argc, char **argv) {
     init_create(&request);
     request_close_fds(&request);
     lower_oom_score();
+    forget_setup_code();
     run();
     return 0;
 }

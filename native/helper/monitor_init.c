@@ -4,7 +4,6 @@
 #include "monitor.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,14 +20,13 @@
 #define KILL_TICK_MS 10u
 #define SEND_MS 1000u
 #define FLUSH_MS 2000u
+#define CGROUP_PATH_BYTES 1024u
 #define RECORD_TEMPORARY MONITOR_EXIT_NAME ".tmp"
 
 static struct {
     enum phase phase;
     uint32_t flags;
     int state_dir;
-    char oom_path[PATH_MAX];
-    char kill_path[PATH_MAX];
     bool made_fifo, made_socket, opened_log;
 
     pid_t launcher; /* 0: none, or reaped */
@@ -44,7 +42,6 @@ static struct {
     uint64_t ended_at;
     bool failed; /* it never became the command */
     struct failure failure;
-    struct report step;
 
     struct client_ref creator, starter;
     uint32_t create_request, start_request;
@@ -55,8 +52,12 @@ static struct {
     bool cgroup_killed;
     uint64_t tick;
     uint64_t flush_until;
-    struct frame_buffer exited;
 } init = {.state_dir = -1, .report = -1, .fifo = -1, .tick = NO_DEADLINE};
+
+/* Apart from the rest, so that pages which nothing was written to cost nothing. */
+static char oom_path[CGROUP_PATH_BYTES];
+static char kill_path[CGROUP_PATH_BYTES];
+static struct report failed_step;
 
 static uint64_t read_start_time(pid_t pid);
 static void maybe_ended(void);
@@ -107,9 +108,9 @@ static int read_request(struct request *request, struct failure *failure) {
     const struct frame *frame = &request->frame;
     static char log_path[LOG_PATH_BYTES];
     frame_u32(frame, TAG_FLAGS, &init.flags);
-    int result = frame_text(frame, TAG_OOM_PATH, init.oom_path, sizeof init.oom_path);
+    int result = frame_text(frame, TAG_OOM_PATH, oom_path, sizeof oom_path);
     if (result == 0 || result == -ENODATA)
-        result = frame_text(frame, TAG_KILL_PATH, init.kill_path, sizeof init.kill_path);
+        result = frame_text(frame, TAG_KILL_PATH, kill_path, sizeof kill_path);
     if (result < 0 && result != -ENODATA)
         return result;
     result = frame_text(frame, TAG_LOG_PATH, log_path, sizeof log_path);
@@ -141,8 +142,8 @@ static void keep_failure(const struct failure *failure) {
 static void keep_step_failure(const struct report *report) {
     if (init.failed)
         return;
-    init.step = *report;
-    keep_failure(&(struct failure){.step = &init.step});
+    failed_step = *report;
+    keep_failure(&(struct failure){.step = &failed_step});
 }
 
 /* Forks the launcher; 0 or -errno. A refused plan's own report is kept for the answer. */
@@ -440,7 +441,7 @@ static bool launch_over(void) {
 static void put_exit_values(struct frame_buffer *out) {
     uint32_t signal_number = WIFSIGNALED(init.status) ? (uint32_t)WTERMSIG(init.status) : 0;
     uint32_t code = signal_number != 0 ? 128 + signal_number : (uint32_t)WEXITSTATUS(init.status);
-    uint64_t kills = init.oom_path[0] != 0 ? cgroup_oom_kills(init.oom_path) : 0;
+    uint64_t kills = oom_path[0] != 0 ? cgroup_oom_kills(oom_path) : 0;
     bool killed = (signal_number == SIGKILL || code == 128 + SIGKILL) && !init.kill_sent;
     frame_put_u32(out, TAG_EXIT_CODE, init.failed ? START_FAILED_CODE : code);
     frame_put_u32(out, TAG_EXIT_SIGNAL, init.failed ? 0 : signal_number);
@@ -472,14 +473,15 @@ static int write_record(const struct frame_buffer *record) {
 static void declare_ended(void) {
     log_finish(&container_log);
     init.phase = PHASE_EXITED;
-    frame_begin(&init.exited, FRAME_EXITED, 0);
-    put_exit_values(&init.exited);
-    if (write_record(&init.exited) < 0)
+    struct frame_buffer exited;
+    frame_begin(&exited, FRAME_EXITED, 0);
+    put_exit_values(&exited);
+    if (write_record(&exited) < 0)
         client_log(2, "exit record cannot be written");
     unlinkat(init.state_dir, MONITOR_SOCKET_NAME, 0);
     if (init.made_fifo)
         unlinkat(init.state_dir, MONITOR_FIFO_NAME, 0);
-    client_broadcast_last(&init.exited, SEND_MS);
+    client_broadcast_last(&exited, SEND_MS);
     init.flush_until = monotonic_ms() + FLUSH_MS;
     init.tick = init.flush_until;
 }
@@ -487,7 +489,7 @@ static void declare_ended(void) {
 /* What is still to die or to be read before the end can be declared. */
 static bool everything_over(uint64_t now) {
     if (!init.cgroup_killed)
-        init.cgroup_killed = cgroup_kill_path(init.kill_path);
+        init.cgroup_killed = cgroup_kill_path(kill_path);
     bool dead = init.cgroup_killed && !exec_active();
     if (dead || now >= init.end_at)
         stdio_drain();
@@ -500,7 +502,7 @@ static void start_ending(uint64_t now) {
     maybe_started();
     init.end_at = now + END_MS;
     init.tick = now;
-    init.cgroup_killed = (init.flags & FLAG_KILL_CGROUP) == 0 || init.kill_path[0] == 0;
+    init.cgroup_killed = (init.flags & FLAG_KILL_CGROUP) == 0 || kill_path[0] == 0;
     exec_kill_all();
 }
 

@@ -27,9 +27,8 @@ static struct {
     bool paused;
     bool draining;
     size_t remaining[LOG_STREAMS];
-    bool end_input; /* close the input once it is written out */
-    size_t pending_at, pending_end;
-    char pending[STDIN_BYTES];
+    bool end_input;                 /* close the input once it is written out */
+    size_t pending_at, pending_end; /* of the input that the container has not taken yet */
     uint64_t release_at;
     bool loss_said;
 } stdio = {.output = {-1, -1},
@@ -38,6 +37,9 @@ static struct {
            .terminal = -1,
            .child_ends = {-1, -1, -1},
            .release_at = NO_DEADLINE};
+
+/* Apart from the rest, as are all large buffers: pages that nothing was written to cost nothing. */
+static char pending[STDIN_BYTES];
 
 /* ---- set-up ---- */
 
@@ -193,13 +195,12 @@ void stdio_drain(void) {
         return;
     stdio.draining = true;
     for (uint32_t stream = 0; stream < LOG_STREAMS; stream++) {
-        int pending = 0;
+        int waiting = 0;
         if (stdio.output[stream] >= 0 && (stdio.flags & FLAG_TTY))
-            pending =
-                TERMINAL_DRAIN_BYTES; /* FIONREAD does not count what is on its way through the terminal */
+            waiting = TERMINAL_DRAIN_BYTES; /* FIONREAD leaves out what is on its way through the terminal */
         else if (stdio.output[stream] >= 0)
-            ioctl(stdio.output[stream], FIONREAD, &pending);
-        stdio.remaining[stream] = pending > 0 ? (size_t)pending : 0;
+            ioctl(stdio.output[stream], FIONREAD, &waiting);
+        stdio.remaining[stream] = waiting > 0 ? (size_t)waiting : 0;
     }
 }
 
@@ -221,7 +222,7 @@ void stdio_tick(uint64_t now) {
     if (now < stdio.release_at)
         return;
     stdio.release_at = NO_DEADLINE;
-    log_release_buffer();
+    log_release_buffers();
 }
 
 /* ---- input ---- */
@@ -234,8 +235,7 @@ static void close_input(void) {
 
 static void flush_input(void) {
     while (stdio.pending_at < stdio.pending_end) {
-        ssize_t count =
-            write(stdio.input, stdio.pending + stdio.pending_at, stdio.pending_end - stdio.pending_at);
+        ssize_t count = write(stdio.input, pending + stdio.pending_at, stdio.pending_end - stdio.pending_at);
         if (count > 0) {
             stdio.pending_at += (size_t)count;
         } else if (count < 0 && errno == EAGAIN) {
@@ -274,8 +274,8 @@ bool stdin_wanted(void) {
 }
 
 char *stdin_space(size_t *room) {
-    *room = sizeof stdio.pending;
-    return stdin_wanted() ? stdio.pending : NULL;
+    *room = sizeof pending;
+    return stdin_wanted() ? pending : NULL;
 }
 
 void stdin_put(size_t length) {
