@@ -19,16 +19,11 @@ static size_t input_used; /* of the bytes in `input`, consumed */
 static size_t input_length;
 static uint64_t input_total;
 
-static uint8_t *output; /* the chunk being filled */
-static size_t output_used;
-static uint64_t output_total;
-static uint64_t output_limit;
-
 uint64_t decode_consumed(void) {
     return input_total;
 }
 
-/* ---- input and output ---- */
+/* ---- input ---- */
 
 static size_t read_some(uint8_t *buffer, size_t size) {
     for (;;) {
@@ -72,53 +67,17 @@ static size_t input_peek(size_t wanted) {
     return have;
 }
 
-static void output_publish(void) {
-    if (output != NULL && output_used > 0)
-        ring_publish(output_used);
-    output = NULL;
-    output_used = 0;
-}
-
-static uint8_t *output_room(size_t *size) {
-    if (output != NULL && output_used == RING_CHUNK_SIZE)
-        output_publish();
-    if (output == NULL)
-        output = ring_reserve();
-    *size = RING_CHUNK_SIZE - output_used;
-    return output + output_used;
-}
-
-static void output_add(size_t length) {
-    output_used += length;
-    output_total += length;
-    if (output_limit != 0 && output_total > output_limit)
-        report_fail("decompress", EOVERFLOW, "the layer is larger than %llu bytes",
-                    (unsigned long long)output_limit);
-}
-
-static void output_copy(const uint8_t *data, size_t length) {
-    while (length > 0) {
-        size_t size;
-        uint8_t *room = output_room(&size);
-        size_t n = length < size ? length : size;
-        memcpy(room, data, n);
-        output_add(n);
-        data += n;
-        length -= n;
-    }
-}
-
 /* ---- plain ---- */
 
 static void decode_plain(void) {
-    output_copy(input + input_used, input_length - input_used);
+    ring_copy(input + input_used, input_length - input_used);
     for (;;) {
         size_t size;
-        uint8_t *room = output_room(&size);
+        uint8_t *room = ring_room(&size);
         size_t n = read_full(room, size);
         if (n == 0)
             return;
-        output_add(n);
+        ring_add(n);
     }
 }
 
@@ -144,7 +103,7 @@ static void gzip_member(struct inflate_state *state) {
         if (input_used == input_length && !input_refill())
             report_fail("decompress", EBADMSG, "gzip stream ends early");
         size_t room;
-        state->next_out = output_room(&room);
+        state->next_out = ring_room(&room);
         state->avail_out = (uint32_t)room;
         state->next_in = input + input_used;
         state->avail_in = (uint32_t)(input_length - input_used);
@@ -154,10 +113,10 @@ static void gzip_member(struct inflate_state *state) {
             int code = isal_inflate(state);
             if (code != ISAL_DECOMP_OK)
                 report_fail("decompress", EBADMSG, "%s", gzip_error(code));
-            output_add(out_before - state->avail_out);
+            ring_add(out_before - state->avail_out);
             filled = state->avail_out == 0; /* then there may be more without more input */
             if (filled) {
-                state->next_out = output_room(&room);
+                state->next_out = ring_room(&room);
                 state->avail_out = (uint32_t)room;
             }
         } while (state->block_state != ISAL_BLOCK_FINISH && (filled || state->avail_in > 0));
@@ -249,13 +208,12 @@ static void decode_zstd(void) {
             break;
         if (code != ARCHIVE_OK)
             report_fail("decompress", EBADMSG, "%s", archive_error_string(archive));
-        output_copy(data, length);
+        ring_copy(data, length);
     }
     (void)archive_read_free(archive);
 }
 
-void decode_run(uint64_t limit) {
-    output_limit = limit;
+void decode_run(void) {
     (void)fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE_SIZE);
     size_t have = input_peek(4);
     if (have >= 2 && input[0] == 0x1f && input[1] == 0x8b)
@@ -266,6 +224,5 @@ void decode_run(uint64_t limit) {
         decode_zstd();
     else
         decode_plain();
-    output_publish();
     ring_end();
 }

@@ -7,9 +7,8 @@
  * four, as every runtime does: gzip, zstd, or a plain tar. Everything up to the end of the stream is read.
  */
 
-/* Reads, decompresses and publishes until the end; more than `limit` uncompressed bytes is a failure (0: no
- * limit). */
-void decode_run(uint64_t limit);
+/* Reads, decompresses and hands on until the end. */
+void decode_run(void);
 
 /* Bytes read from descriptor 0 so far. */
 uint64_t decode_consumed(void);

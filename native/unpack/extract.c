@@ -13,6 +13,7 @@
 #include "ring.h"
 #include "tar.h"
 #include "tree.h"
+#include "xattrs.h"
 
 static const char whiteout_prefix[] = ".wh.";
 static const char whiteout_meta_prefix[] = ".wh..wh.";
@@ -27,7 +28,7 @@ static struct tar_reader *reader;
 
 static const uint8_t *next_piece(void *context, size_t *length) {
     (void)context;
-    return ring_next(RING_TAR, length);
+    return ring_next(RING_CONTENT, length);
 }
 
 static _Noreturn void fail_archive(void) {
@@ -41,12 +42,6 @@ static bool starts_with(const char *text, const char *prefix) {
 
 /* ---- attributes ---- */
 
-/* overlayfs' own attributes in a layer could point it anywhere (redirect, metacopy): they are never the
- * image's. */
-static bool xattr_is_refused(const char *name) {
-    return starts_with(name, "trusted.overlay.");
-}
-
 static void xattr_result(int code, const char *name) {
     if (code == 0)
         return;
@@ -59,7 +54,7 @@ static void xattr_result(int code, const char *name) {
 static void set_xattrs_of_open(int fd, const struct tar_entry *entry, struct directory *directory) {
     for (size_t i = 0; i < entry->xattr_count; i++) {
         struct tar_xattr xattr = entry->xattrs[i];
-        if (xattr_is_refused(xattr.name))
+        if (xattr_is_overlay(xattr.name))
             result.ignored_xattrs++;
         else if (directory != NULL && strcmp(xattr.name, default_acl) == 0)
             directories_set_default_acl(directory, xattr.value, xattr.length);
@@ -74,7 +69,7 @@ static void set_xattrs_of_name(const struct tree_place *place, const struct tar_
         report_fail("fchdir", errno, "cannot enter the parent directory");
     for (size_t i = 0; i < entry->xattr_count; i++) {
         struct tar_xattr xattr = entry->xattrs[i];
-        if (xattr_is_refused(xattr.name))
+        if (xattr_is_overlay(xattr.name))
             result.ignored_xattrs++;
         else
             xattr_result(lsetxattr(place->name, xattr.name, xattr.value, xattr.length, 0), xattr.name);

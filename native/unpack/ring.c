@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "report.h"
@@ -15,7 +16,13 @@ static uint64_t ring_taken[RING_READERS];    /* chunks handed out */
 static uint64_t ring_released[RING_READERS]; /* chunks given back */
 static bool ring_ended;
 
-void ring_create(void) {
+/* The writer's own. */
+static uint8_t *ring_open; /* the chunk being filled */
+static size_t ring_open_used;
+static uint64_t ring_total, ring_limit;
+
+void ring_create(uint64_t limit) {
+    ring_limit = limit;
     ring_memory = mmap(NULL, (size_t)RING_CHUNKS * RING_CHUNK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (ring_memory == MAP_FAILED)
@@ -33,7 +40,7 @@ static bool ring_full(void) {
     return false;
 }
 
-uint8_t *ring_reserve(void) {
+static uint8_t *reserve(void) {
     (void)pthread_mutex_lock(&ring_lock);
     while (ring_full())
         (void)pthread_cond_wait(&ring_moved, &ring_lock);
@@ -42,15 +49,47 @@ uint8_t *ring_reserve(void) {
     return chunk;
 }
 
-void ring_publish(size_t length) {
+static void publish(void) {
     (void)pthread_mutex_lock(&ring_lock);
-    ring_lengths[ring_published % RING_CHUNKS] = length;
+    ring_lengths[ring_published % RING_CHUNKS] = ring_open_used;
     ring_published++;
     (void)pthread_cond_broadcast(&ring_moved);
     (void)pthread_mutex_unlock(&ring_lock);
+    ring_open = NULL;
+    ring_open_used = 0;
+}
+
+uint8_t *ring_room(size_t *size) {
+    if (ring_open != NULL && ring_open_used == RING_CHUNK_SIZE)
+        publish();
+    if (ring_open == NULL)
+        ring_open = reserve();
+    *size = RING_CHUNK_SIZE - ring_open_used;
+    return ring_open + ring_open_used;
+}
+
+void ring_add(size_t length) {
+    ring_open_used += length;
+    ring_total += length;
+    if (ring_limit != 0 && ring_total > ring_limit)
+        report_fail("read archive", EOVERFLOW, "larger than %llu bytes", (unsigned long long)ring_limit);
+}
+
+void ring_copy(const void *data, size_t length) {
+    while (length > 0) {
+        size_t size;
+        uint8_t *room = ring_room(&size);
+        size_t n = length < size ? length : size;
+        memcpy(room, data, n);
+        ring_add(n);
+        data = (const uint8_t *)data + n;
+        length -= n;
+    }
 }
 
 void ring_end(void) {
+    if (ring_open_used > 0)
+        publish();
     (void)pthread_mutex_lock(&ring_lock);
     ring_ended = true;
     (void)pthread_cond_broadcast(&ring_moved);

@@ -6,6 +6,11 @@
  *       reads a tar (gzip, zstd or plain) from descriptor 0 and makes its files in the directory of
  * descriptor 4
  *
+ *   podwright-unpack pack [--parent=PID] [--overlay] [--gzip] [--max-bytes=N]
+ *       writes a tar of the directory of descriptor 4 to descriptor 1
+ *   podwright-unpack inherit [--parent=PID]
+ *       gives directories of descriptor 4, named on descriptor 0, the attributes they have below descriptor 5
+ *
  * Descriptor 3 receives one record (report.h); the exit code is 0 if it says ok. Who starts it:
  * runtime/snapshot.
  */
@@ -21,7 +26,10 @@
 
 #include "decode.h"
 #include "digest.h"
+#include "encode.h"
 #include "extract.h"
+#include "inherit.h"
+#include "pack.h"
 #include "report.h"
 #include "ring.h"
 #include "sandbox.h"
@@ -30,11 +38,12 @@ enum { RECORD_FD = 3, DIRECTORY_FD = 4, SOURCE_FD = 5 };
 
 static struct {
     bool overlay;
+    bool gzip;
     uint64_t max_bytes;
     uint64_t max_entries;
 } options;
 
-/* ---- extract ---- */
+/* ---- threads ---- */
 
 static pthread_barrier_t meeting;
 static struct digest *tar_digest;
@@ -50,7 +59,13 @@ static void compute_only(void) {
 
 static void *decode_thread(void *unused) {
     compute_only();
-    decode_run(options.max_bytes);
+    decode_run();
+    return unused;
+}
+
+static void *encode_thread(void *unused) {
+    compute_only();
+    encode_run(options.gzip);
     return unused;
 }
 
@@ -65,6 +80,10 @@ static void *digest_thread(void *unused) {
     return unused;
 }
 
+struct crew {
+    pthread_t coder, hasher;
+};
+
 static pthread_t start_thread(void *(*run)(void *)) {
     pthread_t thread;
     int error = pthread_create(&thread, NULL, run, NULL);
@@ -72,6 +91,32 @@ static pthread_t start_thread(void *(*run)(void *)) {
         report_fail("pthread_create", error, "cannot start a thread");
     return thread;
 }
+
+/* Starts the threads that work besides this one, and confines all of them. */
+static struct crew start_crew(void *(*coder)(void *)) {
+    ring_create(options.max_bytes);
+    (void)pthread_barrier_init(&meeting, NULL, 3);
+    struct crew crew = {.coder = start_thread(coder), .hasher = start_thread(digest_thread)};
+    (void)pthread_barrier_wait(&meeting);
+    sandbox_seal();
+    (void)pthread_barrier_wait(&meeting);
+    return crew;
+}
+
+static void join_crew(struct crew crew) {
+    (void)pthread_join(crew.coder, NULL);
+    (void)pthread_join(crew.hasher, NULL);
+}
+
+static void report_tar(uint64_t entries) {
+    char diff_id[DIGEST_TEXT_SIZE];
+    digest_text(tar_digest, diff_id);
+    report_string("diffId", diff_id);
+    report_number("bytes", tar_bytes);
+    report_number("entries", entries);
+}
+
+/* ---- modes ---- */
 
 static void report_implied(const struct extract_result *result) {
     report_list_begin("implied");
@@ -84,30 +129,38 @@ static void report_implied(const struct extract_result *result) {
 static void extract(void) {
     tar_digest = digest_open();
     int root = sandbox_enter(SANDBOX_DIRECTORY, DIRECTORY_FD, DIRECTORY_FD);
-    ring_create();
-    (void)pthread_barrier_init(&meeting, NULL, 3);
-    pthread_t decoder = start_thread(decode_thread);
-    pthread_t hasher = start_thread(digest_thread);
-    (void)pthread_barrier_wait(&meeting);
-    sandbox_seal();
-    (void)pthread_barrier_wait(&meeting);
+    struct crew crew = start_crew(decode_thread);
     struct extract_result result = extract_run((struct extract_options){
         .root = root, .overlay = options.overlay, .entry_limit = options.max_entries});
-    (void)pthread_join(decoder, NULL);
-    (void)pthread_join(hasher, NULL);
-
-    char diff_id[DIGEST_TEXT_SIZE];
-    digest_text(tar_digest, diff_id);
+    join_crew(crew);
     report_begin();
-    report_string("diffId", diff_id);
-    report_number("bytes", tar_bytes);
+    report_tar(result.entries);
     report_number("compressedBytes", decode_consumed());
-    report_number("entries", result.entries);
     report_number("diskBytes", result.disk_bytes);
     report_number("rootXattrs", result.root_xattrs);
     report_number("ignoredXattrs", result.ignored_xattrs);
     report_bool("opaqueRoot", result.opaque_root);
     report_implied(&result);
+    report_end();
+}
+
+static void pack(void) {
+    tar_digest = digest_open();
+    int root = sandbox_enter(SANDBOX_EMPTY, DIRECTORY_FD, DIRECTORY_FD);
+    struct crew crew = start_crew(encode_thread);
+    struct pack_result result = pack_run(root, options.overlay);
+    join_crew(crew);
+    report_begin();
+    report_tar(result.entries);
+    report_number("leftOut", result.left_out);
+    report_end();
+}
+
+static void inherit(void) {
+    int root = sandbox_enter(SANDBOX_DIRECTORY, DIRECTORY_FD, SOURCE_FD);
+    sandbox_seal();
+    inherit_run(root, SOURCE_FD);
+    report_begin();
     report_end();
 }
 
@@ -132,6 +185,7 @@ static void parse_options(int argc, char **argv) {
     static const struct option known[] = {
         {"parent", required_argument, NULL, 'p'},
         {"overlay", no_argument, NULL, 'o'},
+        {"gzip", no_argument, NULL, 'z'},
         {"max-bytes", required_argument, NULL, 'b'},
         {"max-entries", required_argument, NULL, 'e'},
         {NULL, 0, NULL, 0},
@@ -144,6 +198,9 @@ static void parse_options(int argc, char **argv) {
             break;
         case 'o':
             options.overlay = true;
+            break;
+        case 'z':
+            options.gzip = true;
             break;
         case 'b':
             options.max_bytes = parse_number(optarg);
@@ -163,6 +220,10 @@ int main(int argc, char **argv) {
     const char *mode = optind < argc ? argv[optind] : "";
     if (strcmp(mode, "extract") == 0)
         extract();
+    else if (strcmp(mode, "pack") == 0)
+        pack();
+    else if (strcmp(mode, "inherit") == 0)
+        inherit();
     else
         report_fail("arguments", EINVAL, "unknown mode %s", mode);
     return 0;
