@@ -26,7 +26,7 @@ struct attached {
 static struct attached clients[MONITOR_ATTACHED];
 static uint32_t client_count;
 static uint64_t written[LOG_STREAMS]; /* bytes ever put into each ring */
-static char rings[LOG_STREAMS][ATTACH_RING_BYTES] __attribute__((aligned(4096)));
+static char rings[LOG_STREAMS][ATTACH_RING_BYTES] PAGE_ALIGNED;
 
 /* ---- attach and drop ---- */
 

@@ -27,6 +27,9 @@ struct report; /* launch.h */
 #define MONITOR_EXECS 256u
 #define MONITOR_ATTACHED 16u
 
+/* For large tables and buffers: the linker sorts by alignment, so they do not share pages with small variables. */
+#define PAGE_ALIGNED __attribute__((aligned(4096)))
+
 /* Who an epoll event belongs to; the index is into the owner's table. */
 enum source {
     SOURCE_SIGNALS,

@@ -21,7 +21,7 @@ struct client {
 
 static struct client clients[MONITOR_CLIENTS];
 static int listener = -1;
-static uint8_t packet[FRAME_MAX_BYTES];
+static uint8_t packet[FRAME_MAX_BYTES] PAGE_ALIGNED;
 
 /* ---- connections ---- */
 

@@ -33,7 +33,7 @@ struct exec {
     char cgroup_path[CGROUP_PATH_BYTES];
 };
 
-static struct exec execs[MONITOR_EXECS];
+static struct exec execs[MONITOR_EXECS] PAGE_ALIGNED;
 static uint32_t used_count;
 static uint32_t launching_count;
 static uint64_t tick = NO_DEADLINE;

@@ -57,7 +57,7 @@ static struct {
 /* Apart from the rest, so that pages which nothing was written to cost nothing. */
 static char oom_path[CGROUP_PATH_BYTES];
 static char kill_path[CGROUP_PATH_BYTES];
-static struct report failed_step;
+static struct report failed_step PAGE_ALIGNED;
 
 static uint64_t read_start_time(pid_t pid);
 static void maybe_ended(void);

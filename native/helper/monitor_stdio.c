@@ -39,7 +39,7 @@ static struct {
            .release_at = NO_DEADLINE};
 
 /* Apart from the rest, as are all large buffers: pages that nothing was written to cost nothing. */
-static char pending[STDIN_BYTES];
+static char pending[STDIN_BYTES] PAGE_ALIGNED;
 
 /* ---- set-up ---- */
 
