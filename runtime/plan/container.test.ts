@@ -126,7 +126,10 @@ describe('a container from its plan', function () {
     it('has the kernel file systems where the spec says', async () => {
       const out = await output(`awk '{ print $5, $(NF-2), $6 }' /proc/self/mountinfo`);
       const mounts = Object.fromEntries(
-        out.split('\n').map((line) => [line.split(' ')[0], line.split(' ').slice(1).join(' ')]),
+        out.split('\n').map((line): [string, string] => {
+          const [place = '', ...rest] = line.split(' ');
+          return [place, rest.join(' ')];
+        }),
       );
       expect(mounts).to.include({
         '/': 'overlay rw,relatime',

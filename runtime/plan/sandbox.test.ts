@@ -291,11 +291,10 @@ describe('a sandbox from its plan', function () {
     let parent: Cgroup | undefined;
 
     before(async () => {
-      const driver = await openCgroupDriver({
-        driver: 'cgroupfs',
-        parent: `/podwright-plan-test-${process.pid}`,
-      });
+      const name = `/podwright-plan-test-${process.pid}`;
+      const driver = await openCgroupDriver({ driver: 'cgroupfs', parent: name });
       cgroup = await driver.create(driver.path('', 'box'), undefined);
+      parent = driver.open(name);
     });
 
     after(async () => {
