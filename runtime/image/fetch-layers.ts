@@ -1,3 +1,4 @@
+import type { Digest } from '../base/digest.js';
 import type { KeyedLock } from '../base/keyed-lock.js';
 import { Limiter } from '../base/limiter.js';
 import type { ContentStore, Ingest } from '../content/types.js';
@@ -121,6 +122,7 @@ async function receiveInto(ingest: Ingest, fetch: LayerFetch, index: number): Pr
   let prepared: PreparedLayer | undefined;
   try {
     prepared = await unpack(fetch, index, source());
+    if (stored === undefined) throw unreadRest(digest);
     await stored;
     return prepared;
   } catch (error) {
@@ -128,6 +130,15 @@ async function receiveInto(ingest: Ingest, fetch: LayerFetch, index: number): Pr
     await leaveIngest(ingest, stored, error);
     throw error;
   }
+}
+
+/** Then its digest is not known: what the unpacker took was perhaps not what the manifest means. */
+function unreadRest(digest: Digest): RuntimeError {
+  return new RuntimeError('DataLoss', 'unpack layer', {
+    subject: digest,
+    cause: 'the blob goes on behind the end of the archive',
+    reason: 'LayerInvalid',
+  });
 }
 
 /** What came over a connection that broke, or for a pull that was called off, is kept; what was wrong is not. */

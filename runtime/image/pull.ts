@@ -72,7 +72,7 @@ async function openClient(
 ): Promise<RegistryClient> {
   const { domain, path } = reference;
   const { transport, tokens, logger, retry, noProgressTimeoutMs } = context;
-  const idleTimeoutMs = Math.min(noProgressTimeoutMs, longestSilenceMs);
+  const idleTimeoutMs = Math.min(noProgressTimeoutMs / 2, longestSilenceMs);
   return new RegistryClient({
     transport,
     authorizer: new Authorizer({

@@ -24,7 +24,7 @@ export interface ImageServiceOptions {
   readonly plainHttpLoopback?: boolean;
   /** Layers of one pull at a time (`registry.parallel_downloads`). */
   readonly parallelDownloads?: number;
-  /** A pull that receives nothing for so long fails (`registry.no_progress_timeout`). */
+  /** A pull that receives nothing for so long fails; 0 is never (`registry.no_progress_timeout`). */
   readonly noProgressTimeoutMs?: number;
   /** Tries of a request that fails for a passing reason. */
   readonly attempts?: number;
@@ -59,7 +59,8 @@ export async function openImageService(options: ImageServiceOptions): Promise<Im
     },
     parallelDownloads: options.parallelDownloads ?? 3,
     retry: { attempts: options.attempts ?? 5, firstDelayMs: options.firstRetryDelayMs ?? 500 },
-    noProgressTimeoutMs: options.noProgressTimeoutMs ?? 5 * 60 * 1000,
+    noProgressTimeoutMs:
+      options.noProgressTimeoutMs === 0 ? Infinity : (options.noProgressTimeoutMs ?? 5 * 60 * 1000),
     logger,
   });
 }
