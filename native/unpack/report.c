@@ -130,6 +130,9 @@ _Noreturn void report_fail(const char *operation, int error, const char *format,
     if (entry != NULL)
         report_string("entry", entry);
     report_number("errno", error < 0 ? 0 : (uint64_t)error);
+    const char *code = strerrorname_np(error);
+    if (code != NULL)
+        report_string("code", code);
     report_string("message", message);
     report_end();
     _exit(1);

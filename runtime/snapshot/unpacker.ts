@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import net from 'node:net';
-import { getSystemErrorName } from 'node:util';
 import { z } from 'zod';
 import {
   closeFd,
@@ -34,6 +33,7 @@ const failureSchema = z.object({
   operation: z.string(),
   entry: z.string().optional(),
   errno: z.number().int(),
+  code: z.string().default('EIO'),
   message: z.string(),
 });
 
@@ -151,35 +151,29 @@ function parseRecord<T>(text: string, schema: z.ZodType<T>): T {
   return schema.parse(record);
 }
 
-function errorOf({ operation, entry, errno, message }: Failure): RuntimeError {
-  const system =
-    errno === 0
-      ? undefined
-      : new SystemError({ syscall: operation, errno, code: errnoName(errno), path: undefined });
-  const code = classify(entry !== undefined, system);
-  return new RuntimeError(code, message, {
+function errorOf(failure: Failure): RuntimeError {
+  const { operation, entry, errno, code, message } = failure;
+  const system = new SystemError({ syscall: message, errno, code });
+  const isWord = code in verdicts;
+  return new RuntimeError(verdicts[code] ?? classify(entry !== undefined, system), operation, {
     subject: entry === undefined ? undefined : printName(entry),
-    cause: system,
+    cause: isWord ? message : system,
   });
 }
 
-/** EBADMSG, EXDEV and EOVERFLOW are the unpacker's own words for what it refuses (native/unpack/report.h). */
-function classify(hasEntry: boolean, error: SystemError | undefined): ErrorCode {
-  if (error === undefined) return 'Internal';
-  if (error.code === 'EBADMSG') return 'DataLoss';
-  if (error.code === 'EXDEV') return 'InvalidArgument';
-  if (isErrno(error, 'EOVERFLOW', 'EFBIG')) return 'ResourceExhausted';
-  const code = codeOf(error);
+/** What the unpacker says with errnos of its own choice (native/unpack/report.h). */
+const verdicts: Readonly<Record<string, ErrorCode>> = {
+  EBADMSG: 'DataLoss',
+  EXDEV: 'InvalidArgument',
+  EOVERFLOW: 'ResourceExhausted',
+  EOPNOTSUPP: 'FailedPrecondition',
+};
+
+/** A call that failed on an entry is the entry's fault, unless the disk is full or broken. */
+function classify(hasEntry: boolean, error: SystemError): ErrorCode {
+  const code = isErrno(error, 'EFBIG') ? 'ResourceExhausted' : codeOf(error);
   const isOurs = code === 'ResourceExhausted' || isErrno(error, 'EIO', 'EROFS', 'ENOSYS', 'EUCLEAN');
   return hasEntry && !isOurs ? 'InvalidArgument' : code;
-}
-
-function errnoName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno);
-  } catch {
-    return `errno ${errno}`;
-  }
 }
 
 /** Bytes of a name, which the record holds one per character. */
@@ -187,7 +181,10 @@ export function nameBytes(name: string): Buffer {
   return Buffer.from(name, 'latin1');
 }
 
-/** A name for people: quoted, without control characters. */
+const PRINTED_NAME_LIMIT = 300;
+
+/** A name for people: quoted, without control characters, not endless. */
 function printName(name: string): string {
-  return JSON.stringify(nameBytes(name).toString('utf8').replace(/\p{C}/gu, '?'));
+  const text = nameBytes(name).toString('utf8').replace(/\p{C}/gu, '?');
+  return JSON.stringify(text.length > PRINTED_NAME_LIMIT ? `${text.slice(0, PRINTED_NAME_LIMIT)}…` : text);
 }
