@@ -51,8 +51,6 @@ static void drop(struct attached *client) {
     client->used = false;
     client_count--;
     stop_input(client);
-    if (client_count == 0)
-        madvise(rings, sizeof rings, MADV_DONTNEED);
     update_pause();
 }
 
@@ -198,8 +196,15 @@ static void update_pause(void) {
     stdio_pause(paused);
 }
 
+static bool has_reader(uint32_t stream) {
+    for (uint32_t i = 0; client_count > 0 && i < MONITOR_ATTACHED; i++)
+        if (clients[i].used && clients[i].outputs[stream].fd >= 0)
+            return true;
+    return false;
+}
+
 void attach_output(uint32_t stream, const char *bytes, size_t length) {
-    if (client_count == 0)
+    if (!has_reader(stream))
         return;
     size_t from = written[stream] % ATTACH_RING_BYTES;
     size_t first = length < ATTACH_RING_BYTES - from ? length : ATTACH_RING_BYTES - from;
@@ -286,6 +291,11 @@ bool attach_flushed(void) {
                 flushed = false;
     }
     return flushed;
+}
+
+void attach_release_buffers(void) {
+    if (attach_flushed())
+        madvise(rings, sizeof rings, MADV_DONTNEED);
 }
 
 void attach_close_all(void) {

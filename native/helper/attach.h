@@ -25,5 +25,7 @@ void attach_tick(uint64_t now);
 uint64_t attach_deadline(void);
 /* Ends every client's input; true when nothing is left to send to any of them. */
 bool attach_flushed(void);
+/* Gives the rings' pages back to the kernel if nothing waits in them. */
+void attach_release_buffers(void);
 /* Closes what is left. */
 void attach_close_all(void);

@@ -170,7 +170,7 @@ int stdio_resize(uint32_t columns, uint32_t rows);
 int stdio_close_stdin(void);
 /* Stops reading the container's output, or goes on. */
 void stdio_pause(bool paused);
-/* Gives the log's buffer back after a quiet second. */
+/* Gives buffers back after a quiet second. */
 void stdio_tick(uint64_t now);
 uint64_t stdio_deadline(void);
 extern struct log container_log;

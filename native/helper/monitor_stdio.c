@@ -223,6 +223,7 @@ void stdio_tick(uint64_t now) {
         return;
     stdio.release_at = NO_DEADLINE;
     log_release_buffers();
+    attach_release_buffers();
 }
 
 /* ---- input ---- */

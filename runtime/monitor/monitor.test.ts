@@ -19,7 +19,7 @@ import {
   rejection,
   shell,
   whyNoMonitors,
-} from './fixture.js';
+} from './fixture.suite.js';
 import { readExitRecord } from './exit-record.js';
 
 describe('a monitor', function () {

@@ -16,7 +16,10 @@ import {
   rejection,
   shell,
   whyNoMonitors,
-} from './fixture.js';
+} from './fixture.suite.js';
+
+/** The monitor has it open until it has ended. */
+const MNT_DETACH = 2;
 
 const withStdin = { stdio: { tty: false, stdin: true, stdinOnce: false } };
 const once = { stdio: { tty: false, stdin: true, stdinOnce: true } };
@@ -207,7 +210,7 @@ describe("a container's stdio", function () {
       expect(BigInt(written.length) + logLostBytes).to.equal(BigInt((await stdout.end()).length));
       expect(scratch.messages).to.include('container output is being lost: the log cannot be written');
     } finally {
-      umount(full, 0);
+      umount(full, MNT_DETACH);
     }
   });
 
