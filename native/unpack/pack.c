@@ -215,19 +215,19 @@ static void pack_file(void) {
 
 /* ---- other kinds ---- */
 
-static void pack_marker(const char *name, const struct stat *status) {
-    struct tar_entry entry = {.kind = TAR_FILE, .path = current, .mode = 0};
+/* Without a time: when something was removed is no part of the layer. */
+static void pack_marker(const char *name) {
+    struct tar_entry entry = {.kind = TAR_FILE, .path = current};
     struct attributes none = {.count = 0};
     size_t before = path_enter(name);
-    entry.modified = status->st_mtim;
     write_entry(&entry, &none, NULL, 0);
     path_leave(before);
 }
 
-static void pack_whiteout(const char *name, const struct stat *status) {
+static void pack_whiteout(const char *name) {
     char marker[NAME_MAX + 8] = ".wh.";
     strncat(marker, name, NAME_MAX);
-    pack_marker(marker, status);
+    pack_marker(marker);
 }
 
 static void pack_special(int parent, const char *name, const struct stat *status) {
@@ -283,7 +283,7 @@ static bool is_whiteout(const struct stat *status) {
 static void pack_entry(int parent, const char *name, const struct stat *status) {
     if (is_whiteout(status)) {
         if (pack_overlay)
-            pack_whiteout(name, status);
+            pack_whiteout(name);
         return;
     }
     if (S_ISSOCK(status->st_mode) || (pack_overlay && strncmp(name, ".wh.", 4) == 0)) {
@@ -352,7 +352,7 @@ static void write_directory(int fd) {
     struct attributes attributes = attributes_read(fd, NULL);
     write_entry(&entry, &attributes, NULL, 0);
     if (attributes.opaque && pack_overlay)
-        pack_marker(".wh..wh..opq", &status);
+        pack_marker(".wh..wh..opq");
     attributes_free(&attributes);
 }
 
