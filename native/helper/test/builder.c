@@ -141,8 +141,9 @@ struct outcome run(struct builder *b, struct launch *l) {
 
 void show(const struct outcome *o) {
     if (o->error.type)
-        printf("#   list %u step %u (%s): %s: %s (%s)\n", o->error.list, o->error.index, plan_kind_name(o->error.kind),
-               o->error.syscall, strerror((int)o->error.errnum), o->error.text);
+        printf("#   list %u step %u (%s): %s: %s (%s)\n", o->error.list, o->error.index,
+               plan_kind_name(o->error.kind), o->error.syscall, strerror((int)o->error.errnum),
+               o->error.text);
     if (o->logs[0])
         printf("#   log: %s", o->logs);
 }

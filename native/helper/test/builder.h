@@ -11,19 +11,20 @@ struct builder {
 };
 
 /*
- * Appends a step. The values follow their types: s, w unsigned int; q uint64_t; t const char *; b const void *, size_t;
- * T const char *const * ending in NULL; g unsigned int count, const uint32_t *. A '+' at the end sets flag bit 0.
+ * Appends a step. The values follow their types: s, w unsigned int; q uint64_t; t const char *; b const void
+ * *, size_t; T const char *const * ending in NULL; g unsigned int count, const uint32_t *. A '+' at the end
+ * sets flag bit 0.
  */
 void add(struct builder *b, enum plan_list list, uint32_t kind, const char *types, ...);
 /* The plan's bytes, to be freed; the builder is empty afterwards. */
 unsigned char *finish(struct builder *b, size_t *len);
 
 struct outcome {
-    int started;               /* launch_start's answer */
-    pid_t launcher, child;     /* child: 0 until it is known */
+    int started;           /* launch_start's answer */
+    pid_t launcher, child; /* child: 0 until it is known */
     int report_fd;
-    bool ready, ended;         /* ended: the pipe's end was seen */
-    struct report error;       /* type 0 if there was none */
+    bool ready, ended;   /* ended: the pipe's end was seen */
+    struct report error; /* type 0 if there was none */
     char logs[4096];
     int launcher_status, child_status; /* wait status, -1 if not waited for */
 };

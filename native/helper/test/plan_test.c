@@ -76,7 +76,8 @@ static void test_sync(void) {
     refuses(&b, "a sync that the child list does not have", "a sync of the launcher alone");
     add_clone(&b), add(&b, PARENT, PLAN_SYNC, "w", 1u), add(&b, CHILD, PLAN_SYNC, "w", 2u), add_exec(&b);
     refuses(&b, "sync tokens differ between the lists", "another token");
-    add_clone(&b), add(&b, PARENT, PLAN_SYNC, "w", 1u), add_join(&b, 0x00020000), add(&b, CHILD, PLAN_JOIN_PID, "s", 8u);
+    add_clone(&b), add(&b, PARENT, PLAN_SYNC, "w", 1u), add_join(&b, 0x00020000),
+        add(&b, CHILD, PLAN_JOIN_PID, "s", 8u);
     add(&b, CHILD, PLAN_SYNC, "w", 1u), add_exec(&b);
     refuses(&b, "a sync where the launcher has already ended", "a sync after join-pid");
 }

@@ -36,8 +36,8 @@ static void print_stat(const char *path) {
     if (lstat(path, &st) < 0)
         printf("%s: %s\n", path, strerror(errno));
     else
-        printf("%s: %o %u:%u dev %u:%u size %lld\n", path, st.st_mode, st.st_uid, st.st_gid, major(st.st_rdev),
-               minor(st.st_rdev), (long long)st.st_size);
+        printf("%s: %o %u:%u dev %u:%u size %lld\n", path, st.st_mode, st.st_uid, st.st_gid,
+               major(st.st_rdev), minor(st.st_rdev), (long long)st.st_size);
 }
 
 static void print_list(const char *path) {
