@@ -5,9 +5,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { credentials } from '@grpc/grpc-js';
+import { Client, credentials } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { RuntimeServiceClient } from '../protos/gen/cri/runtime/v1/api.js';
+import { RuntimeServiceService } from '../protos/gen/cri/runtime/v1/api.js';
 import { ask } from './testing/server.js';
 
 const program = fileURLToPath(new URL('main.js', import.meta.url));
@@ -130,12 +130,9 @@ describe('the daemon', function () {
   }
 
   async function answers(socket = 'cri.sock'): Promise<string> {
-    const client = new RuntimeServiceClient(
-      `unix:${path.join(scratch, socket)}`,
-      credentials.createInsecure(),
-    );
+    const client = new Client(`unix:${path.join(scratch, socket)}`, credentials.createInsecure());
     try {
-      return (await ask(client, client.version, { version: '' })).runtimeName;
+      return (await ask(client, RuntimeServiceService.version, { version: '' })).runtimeName;
     } finally {
       client.close();
     }

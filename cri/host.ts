@@ -1,9 +1,10 @@
 import { access, readFile } from 'node:fs/promises';
 import os from 'node:os';
+import { readFiles } from '../native/index.js';
 import type { CgroupDriver } from '../runtime/cgroup/types.js';
 import { capabilitiesOf } from '../runtime/spec/capabilities.js';
 import type { ContainerHost } from './translate/container.js';
-import type { HostFiles } from './translate/sandbox.js';
+import type { HostFiles, neededHostFiles } from './translate/sandbox.js';
 
 /** What the daemon and its host can do; found out once at start. */
 export type Host = ContainerHost;
@@ -43,13 +44,20 @@ async function exists(file: string): Promise<boolean> {
   );
 }
 
-/** The host's files a pod may get copies of, as they are now. */
-export async function readHostFiles(): Promise<HostFiles> {
-  const [hosts, resolvConf] = await Promise.all([
-    readOptional('/etc/hosts'),
-    readOptional('/etc/resolv.conf'),
-  ]);
-  return { hostname: os.hostname(), hosts: hosts ?? '127.0.0.1\tlocalhost\n', resolvConf: resolvConf ?? '' };
+/** The host's files a pod may get copies of, as they are now; those that are not wanted are empty. */
+export async function readHostFiles(wanted: ReturnType<typeof neededHostFiles>): Promise<HostFiles> {
+  const paths = [...(wanted.hosts ? ['/etc/hosts'] : []), ...(wanted.resolvConf ? ['/etc/resolv.conf'] : [])];
+  const contents = paths.length === 0 ? [] : await readFiles(paths);
+  const contentOf = (path: string): string => {
+    const content = contents[paths.indexOf(path)];
+    // The batch reads bytes as latin1.
+    return typeof content === 'string' ? Buffer.from(content, 'latin1').toString('utf8') : '';
+  };
+  return {
+    hostname: os.hostname(),
+    hosts: contentOf('/etc/hosts'),
+    resolvConf: contentOf('/etc/resolv.conf'),
+  };
 }
 
 async function readOptional(file: string): Promise<string | undefined> {

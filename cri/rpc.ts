@@ -6,6 +6,7 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { performance } from 'node:perf_hooks';
+import type { Logger } from '../runtime/base/logger.js';
 import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
 import type { Services } from './services.js';
 import { statusByCode } from './status.js';
@@ -70,7 +71,7 @@ export function acceptEncoded<Service extends ServiceDefinition>(service: Servic
       {
         ...method,
         responseSerialize: (value: unknown): Buffer =>
-          Buffer.isBuffer(value) ? value : method.responseSerialize(value as never),
+          Buffer.isBuffer(value) ? value : method.responseSerialize(value),
       },
     ]),
   );
@@ -85,29 +86,38 @@ export function implementService<Service extends ServiceDefinition & Readonly<Re
   handlers: HandlerTable<Service>,
   services: Services,
 ): UntypedServiceImplementation {
-  return Object.fromEntries(
-    Object.keys(service).map((name) => {
-      const handler = handlers[name];
-      return service[name]?.responseStream === true
-        ? [name, streamAnswerer(name, handler as Stream<unknown, unknown>, services)]
-        : [name, unaryAnswerer(name, handler as Unary<unknown, unknown>, services)];
-    }),
-  );
+  const implementation: UntypedServiceImplementation = {};
+  for (const name of Object.keys(service)) {
+    const handler = handlers[name];
+    implementation[name] =
+      service[name]?.responseStream === true
+        ? streamAnswerer(name, handler as Stream<unknown, unknown>, services)
+        : unaryAnswerer(name, handler as Unary<unknown, unknown>, services);
+  }
+  return implementation;
+}
+
+/** A call in progress, as far as its log line tells of it. */
+interface Received {
+  readonly rpc: string;
+  readonly request: unknown;
+  readonly startedAtMs: number;
+  readonly log: Logger;
 }
 
 function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: Services) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const startedAtMs = performance.now();
+      const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
       const signal = signalOf(rpc, call);
       try {
         const response = await handler(call.request, { ...services, signal });
-        logSuccess(services, rpc, startedAtMs, call.request, response);
+        logSuccess(received, response);
         callback(null, response);
       } catch (error) {
         const failure = failureOf(error, signal);
-        logFailure(services, rpc, startedAtMs, call.request, failure);
+        logFailure(received, failure);
         callback(toStatus(failure));
       }
     }
@@ -118,17 +128,17 @@ function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services
   return (call: ServerWritableStream<unknown, unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const startedAtMs = performance.now();
+      const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
       const signal = signalOf(rpc, call);
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
         }
-        logSuccess(services, rpc, startedAtMs, call.request, undefined);
+        logSuccess(received, undefined);
         call.end();
       } catch (error) {
         const failure = failureOf(error, signal);
-        logFailure(services, rpc, startedAtMs, call.request, failure);
+        logFailure(received, failure);
         // grpc-js ends the call with the status that such an error carries.
         call.emit('error', toStatus(failure));
       }
@@ -185,45 +195,21 @@ function toStatus(failure: unknown): { readonly code: number; readonly details: 
   return Object.assign(new Error(details), { code: statusByCode[codeOf(failure)], details });
 }
 
-function logSuccess(
-  services: Services,
-  rpc: string,
-  startedAtMs: number,
-  request: unknown,
-  response: unknown,
-) {
-  const level = loggedRpcs.has(rpc) ? 'info' : 'debug';
-  services.log[level]('rpc answered', {
-    rpc,
-    durationMs: elapsedMs(startedAtMs),
-    ...idsOf(request),
-    ...(loggedRpcs.has(rpc) ? idsOf(response) : {}),
-  });
+function logSuccess({ log, rpc, request, startedAtMs }: Received, response: unknown): void {
+  const changes = loggedRpcs.has(rpc);
+  const ids = changes ? { ...idsOf(request), ...idsOf(response) } : idsOf(request);
+  log[changes ? 'info' : 'debug']('rpc answered', { rpc, durationMs: elapsedMs(startedAtMs), ...ids });
 }
 
-function logFailure(
-  services: Services,
-  rpc: string,
-  startedAtMs: number,
-  request: unknown,
-  failure: unknown,
-) {
+function logFailure({ log, rpc, request, startedAtMs }: Received, failure: unknown): void {
   const code = codeOf(failure);
-  const fields = {
-    rpc,
-    code,
-    durationMs: elapsedMs(startedAtMs),
-    ...idsOf(request),
-    error: messageOf(failure),
-  };
+  const durationMs = elapsedMs(startedAtMs);
+  const fields = { rpc, code, durationMs, ...idsOf(request), error: messageOf(failure) };
   // A failure that is no RuntimeError anywhere is a mistake of ours: keep where it came from.
   if (code === 'Internal' && !(failure instanceof RuntimeError)) {
-    services.log.error('rpc failed', {
-      ...fields,
-      stack: failure instanceof Error ? failure.stack : undefined,
-    });
+    log.error('rpc failed', { ...fields, stack: failure instanceof Error ? failure.stack : undefined });
   } else {
-    services.log[loggedRpcs.has(rpc) ? 'warn' : 'debug']('rpc failed', fields);
+    log[loggedRpcs.has(rpc) ? 'warn' : 'debug']('rpc failed', fields);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { PodSandboxStats } from '../protos/gen/cri/runtime/v1/api.js';
+import type { ContainerStats } from '../runtime/container/types.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
 import type { CpuRates } from './cpu-rates.js';
 import type { Runtime } from '../runtime/index.js';
-import { hasFigures, readContainerStats } from './stats.js';
+import { hasFigures } from './stats.js';
 import { toCriSandboxStats } from './translate/stats-answer.js';
 
 /** Reads the figures of sandboxes with their containers', all at once. */
@@ -17,14 +18,18 @@ export async function readSandboxStats(
     .filter((container) => ids.has(container.request.sandboxId) && hasFigures(container));
   const [readings, ofContainers] = await Promise.all([
     runtime.sandboxes.stats([...ids]),
-    readContainerStats(runtime, cpuRates, containers),
+    runtime.containers.stats(containers.map((container) => container.id)),
   ]);
-  const sandboxOf = new Map(containers.map((container) => [container.id, container.request.sandboxId]));
+  const bySandbox = new Map<string, ContainerStats[]>();
+  for (const stats of ofContainers) {
+    const { sandboxId } = stats.container.request;
+    const known = bySandbox.get(sandboxId);
+    if (known === undefined) bySandbox.set(sandboxId, [stats]);
+    else known.push(stats);
+  }
   return readings.map((reading) =>
-    toCriSandboxStats(
-      reading,
-      ofContainers.filter((stats) => sandboxOf.get(stats.attributes?.id ?? '') === reading.sandbox.id),
-      (id, value) => cpuRates.read(id, value),
+    toCriSandboxStats(reading, bySandbox.get(reading.sandbox.id) ?? [], (id, value) =>
+      cpuRates.read(id, value),
     ),
   );
 }

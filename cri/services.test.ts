@@ -4,6 +4,8 @@ import {
   Container as CriContainer,
   ContainerState,
   ContainerStateValue,
+  ImageServiceService,
+  RuntimeServiceService,
   type ContainerFilter,
   Image,
   ListContainersResponse,
@@ -29,7 +31,8 @@ describe('the services over a runtime in memory', () => {
   async function runPod(name = 'pod', labels: Record<string, string> = {}): Promise<string> {
     const { client } = server;
     const config = podConfig({ metadata: { name, uid: 'u', namespace: 'ns', attempt: 0 }, labels });
-    return (await ask(client, client.runPodSandbox, { config, runtimeHandler: '' })).podSandboxId;
+    return (await ask(client, RuntimeServiceService.runPodSandbox, { config, runtimeHandler: '' }))
+      .podSandboxId;
   }
 
   async function create(
@@ -39,13 +42,18 @@ describe('the services over a runtime in memory', () => {
   ): Promise<string> {
     const { client } = server;
     const config = containerConfig({ metadata: { name }, labels, logPath: `${name}.log` });
-    return (await ask(client, client.createContainer, { podSandboxId, config, sandboxConfig: undefined }))
-      .containerId;
+    return (
+      await ask(client, RuntimeServiceService.createContainer, {
+        podSandboxId,
+        config,
+        sandboxConfig: undefined,
+      })
+    ).containerId;
   }
 
   it('say who they are', async () => {
     const { client } = server;
-    expect(await ask(client, client.version, { version: '' })).to.deep.equal({
+    expect(await ask(client, RuntimeServiceService.version, { version: '' })).to.deep.equal({
       version: '0.1.0',
       runtimeName: 'podwright',
       runtimeVersion: '0.0.0-test',
@@ -56,7 +64,7 @@ describe('the services over a runtime in memory', () => {
       runtimeHandlers,
       features,
       info,
-    } = await ask(client, client.status, { verbose: true });
+    } = await ask(client, RuntimeServiceService.status, { verbose: true });
     expect(conditions?.conditions.map(({ type, status: is }) => [type, is])).to.deep.equal([
       ['RuntimeReady', true],
       ['NetworkReady', false],
@@ -70,16 +78,20 @@ describe('the services over a runtime in memory', () => {
       mountOptions: true,
     });
     expect(JSON.parse(info['info'] ?? '')).to.have.nested.property('config.network.conf_dir');
-    expect(await ask(client, client.runtimeConfig, {})).to.deep.equal({ linux: { cgroupDriver: 1 } });
+    expect(await ask(client, RuntimeServiceService.runtimeConfig, {})).to.deep.equal({
+      linux: { cgroupDriver: 1 },
+    });
   });
 
   it('list sandboxes by id, prefix, state and label', async () => {
     const { client } = server;
     const [first, second] = [await runPod('one', { app: 'a' }), await runPod('two', { app: 'b', tier: 'x' })];
-    await ask(client, client.stopPodSandbox, { podSandboxId: second });
+    await ask(client, RuntimeServiceService.stopPodSandbox, { podSandboxId: second });
     const list = async (filter: object) => {
       const asked = { id: '', state: undefined, labelSelector: {}, ...filter };
-      return (await ask(client, client.listPodSandbox, { filter: asked })).items.map(({ id }) => id);
+      return (await ask(client, RuntimeServiceService.listPodSandbox, { filter: asked })).items.map(
+        ({ id }) => id,
+      );
     };
     expect(await list({})).to.deep.equal([first, second]);
     expect(await list({ id: first })).to.deep.equal([first]);
@@ -89,7 +101,9 @@ describe('the services over a runtime in memory', () => {
     expect(await list({ labelSelector: { app: 'a' } })).to.deep.equal([first]);
     expect(await list({ labelSelector: { app: 'b', tier: 'y' } })).to.deep.equal([]);
     expect(await list({ id: first, labelSelector: { app: 'b' } })).to.deep.equal([]);
-    expect((await ask(client, client.listPodSandbox, { filter: undefined })).items).to.have.length(2);
+    expect(
+      (await ask(client, RuntimeServiceService.listPodSandbox, { filter: undefined })).items,
+    ).to.have.length(2);
   });
 
   it('list containers by id, sandbox, state and label', async () => {
@@ -101,7 +115,9 @@ describe('the services over a runtime in memory', () => {
     });
     const list = async (filter: Partial<ContainerFilter>) => {
       const asked = { id: '', state: undefined, podSandboxId: '', labelSelector: {}, ...filter };
-      return (await ask(client, client.listContainers, { filter: asked })).containers.map(({ id }) => id);
+      return (await ask(client, RuntimeServiceService.listContainers, { filter: asked })).containers.map(
+        ({ id }) => id,
+      );
     };
     const state = (value: ContainerState) => ContainerStateValue.create({ state: value });
     expect(await list({})).to.deep.equal([first, second]);
@@ -121,7 +137,7 @@ describe('the services over a runtime in memory', () => {
     server.runtime.replaceContainer(id, {
       state: { phase: 'exited', exit: { ...ended, reason: 'OOMKilled', message: 'out of memory' } },
     });
-    const { status: shown, info } = await ask(client, client.containerStatus, {
+    const { status: shown, info } = await ask(client, RuntimeServiceService.containerStatus, {
       containerId: id.slice(0, 5),
       verbose: true,
     });
@@ -146,8 +162,12 @@ describe('the services over a runtime in memory', () => {
     const { client } = server;
     const id = await create(await runPod());
     server.runtime.replaceContainer(id, { state: { phase: 'creating' } });
-    expect((await ask(client, client.listContainers, { filter: undefined })).containers).to.deep.equal([]);
-    const error = await refusal(ask(client, client.containerStatus, { containerId: id, verbose: false }));
+    expect(
+      (await ask(client, RuntimeServiceService.listContainers, { filter: undefined })).containers,
+    ).to.deep.equal([]);
+    const error = await refusal(
+      ask(client, RuntimeServiceService.containerStatus, { containerId: id, verbose: false }),
+    );
     expect(error.code).to.equal(status.NOT_FOUND);
   });
 
@@ -156,15 +176,17 @@ describe('the services over a runtime in memory', () => {
     const pod = await runPod();
     const id = await create(pod);
     for (const containerId of [id, id, 'never']) {
-      await ask(client, client.stopContainer, { containerId, timeout: 0n });
-      await ask(client, client.removeContainer, { containerId });
+      await ask(client, RuntimeServiceService.stopContainer, { containerId, timeout: 0n });
+      await ask(client, RuntimeServiceService.removeContainer, { containerId });
     }
     for (const podSandboxId of [pod, pod, 'never']) {
-      await ask(client, client.stopPodSandbox, { podSandboxId });
-      await ask(client, client.removePodSandbox, { podSandboxId });
+      await ask(client, RuntimeServiceService.stopPodSandbox, { podSandboxId });
+      await ask(client, RuntimeServiceService.removePodSandbox, { podSandboxId });
     }
-    await ask(server.images, server.images.removeImage, { image: imageSpec('never') });
-    expect((await ask(client, client.listPodSandbox, { filter: undefined })).items).to.deep.equal([]);
+    await ask(server.images, ImageServiceService.removeImage, { image: imageSpec('never') });
+    expect(
+      (await ask(client, RuntimeServiceService.listPodSandbox, { filter: undefined })).items,
+    ).to.deep.equal([]);
   });
 
   it('answer each bad request with its code', async () => {
@@ -182,47 +204,47 @@ describe('the services over a runtime in memory', () => {
       );
     };
     await expectCode(
-      ask(client, client.runPodSandbox, { config: undefined, runtimeHandler: '' }),
+      ask(client, RuntimeServiceService.runPodSandbox, { config: undefined, runtimeHandler: '' }),
       INVALID_ARGUMENT,
       /config/,
     );
     await expectCode(
-      ask(client, client.podSandboxStatus, { podSandboxId: absent, verbose: false }),
+      ask(client, RuntimeServiceService.podSandboxStatus, { podSandboxId: absent, verbose: false }),
       NOT_FOUND,
       /no such pod/,
     );
     await expectCode(
-      ask(client, client.containerStatus, { containerId: absent, verbose: false }),
+      ask(client, RuntimeServiceService.containerStatus, { containerId: absent, verbose: false }),
       NOT_FOUND,
       /no such cont/,
     );
     await expectCode(
-      ask(client, client.containerStatus, { containerId: '', verbose: false }),
+      ask(client, RuntimeServiceService.containerStatus, { containerId: '', verbose: false }),
       INVALID_ARGUMENT,
       /container_id/,
     );
     await expectCode(
-      ask(client, client.stopContainer, { containerId: '', timeout: 0n }),
+      ask(client, RuntimeServiceService.stopContainer, { containerId: '', timeout: 0n }),
       INVALID_ARGUMENT,
       /container_id/,
     );
     await expectCode(
-      ask(client, client.removePodSandbox, { podSandboxId: '' }),
+      ask(client, RuntimeServiceService.removePodSandbox, { podSandboxId: '' }),
       INVALID_ARGUMENT,
       /pod_sandbox_id/,
     );
     await expectCode(
-      ask(client, client.startContainer, { containerId: absent }),
+      ask(client, RuntimeServiceService.startContainer, { containerId: absent }),
       NOT_FOUND,
       /no such container/,
     );
     await expectCode(
-      ask(client, client.execSync, { containerId: id, cmd: [], timeout: 0n }),
+      ask(client, RuntimeServiceService.execSync, { containerId: id, cmd: [], timeout: 0n }),
       INVALID_ARGUMENT,
       /cmd/,
     );
     await expectCode(
-      ask(client, client.updateContainerResources, {
+      ask(client, RuntimeServiceService.updateContainerResources, {
         containerId: id,
         linux: undefined,
         windows: undefined,
@@ -232,29 +254,45 @@ describe('the services over a runtime in memory', () => {
       /linux: is missing/,
     );
     await expectCode(
-      ask(client, client.checkpointContainer, { containerId: id, location: 'x.tar', timeout: 0n }),
+      ask(client, RuntimeServiceService.checkpointContainer, {
+        containerId: id,
+        location: 'x.tar',
+        timeout: 0n,
+      }),
       INVALID_ARGUMENT,
       /location: must be an absolute path/,
     );
     await expectCode(
-      ask(client, client.createContainer, { podSandboxId: absent, config, sandboxConfig: undefined }),
+      ask(client, RuntimeServiceService.createContainer, {
+        podSandboxId: absent,
+        config,
+        sandboxConfig: undefined,
+      }),
       NOT_FOUND,
       /no such pod sandbox/,
     );
     const other = containerConfig({ image: { image: 'docker.io/library/absent:1' } });
     await expectCode(
-      ask(client, client.createContainer, { podSandboxId: pod, config: other, sandboxConfig: undefined }),
+      ask(client, RuntimeServiceService.createContainer, {
+        podSandboxId: pod,
+        config: other,
+        sandboxConfig: undefined,
+      }),
       NOT_FOUND,
       /image "docker.io\/library\/absent:1": is not present/,
     );
-    await ask(client, client.stopPodSandbox, { podSandboxId: pod });
+    await ask(client, RuntimeServiceService.stopPodSandbox, { podSandboxId: pod });
     await expectCode(
-      ask(client, client.createContainer, { podSandboxId: pod, config, sandboxConfig: undefined }),
+      ask(client, RuntimeServiceService.createContainer, {
+        podSandboxId: pod,
+        config,
+        sandboxConfig: undefined,
+      }),
       FAILED_PRECONDITION,
       /is not ready/,
     );
     await expectCode(
-      ask(images, images.imageStatus, { image: undefined, verbose: false }),
+      ask(images, ImageServiceService.imageStatus, { image: undefined, verbose: false }),
       INVALID_ARGUMENT,
       /image/,
     );
@@ -262,21 +300,26 @@ describe('the services over a runtime in memory', () => {
 
   it('show an image, and an absent one as nothing', async () => {
     const { images } = server;
-    const { image } = await ask(images, images.imageStatus, {
+    const { image } = await ask(images, ImageServiceService.imageStatus, {
       image: imageSpec('docker.io/library/test:1'),
       verbose: true,
     });
     expect(image).to.deep.include({ id: testImage().id, size: 1234n, pinned: false });
-    const none = await ask(images, images.imageStatus, { image: imageSpec('nope'), verbose: false });
+    const none = await ask(images, ImageServiceService.imageStatus, {
+      image: imageSpec('nope'),
+      verbose: false,
+    });
     expect(none.image).to.equal(undefined);
-    const listed = await ask(images, images.listImages, { filter: { image: imageSpec('nope') } });
+    const listed = await ask(images, ImageServiceService.listImages, {
+      filter: { image: imageSpec('nope') },
+    });
     expect(listed.images).to.deep.equal([]);
   });
 
   it('answer a stats list for what has figures', async () => {
     const { client } = server;
     const id = await create(await runPod(), 'a', { app: 'a' });
-    const { stats } = await ask(client, client.listContainerStats, { filter: undefined });
+    const { stats } = await ask(client, RuntimeServiceService.listContainerStats, { filter: undefined });
     expect(stats.map(({ attributes }) => attributes)).to.deep.equal([
       { id, metadata: { name: 'a', attempt: 0 }, labels: { app: 'a' }, annotations: {} },
     ]);

@@ -4,13 +4,14 @@ import { wrapError } from '../../runtime/errors.js';
 import { readHostFiles } from '../host.js';
 import type { Call } from '../rpc.js';
 import { toLogDirectory } from '../translate/log-path.js';
-import { toSandboxRequest } from '../translate/sandbox.js';
+import { neededHostFiles, toSandboxRequest } from '../translate/sandbox.js';
 
 export async function runPodSandbox(
   { config, runtimeHandler }: RunPodSandboxRequest,
   { runtime, host, signal }: Call,
 ): Promise<RunPodSandboxResponse> {
-  const request = toSandboxRequest(config, runtimeHandler, host, await readHostFiles());
+  const files = await readHostFiles(neededHostFiles(config));
+  const request = toSandboxRequest(config, runtimeHandler, host, files);
   await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
   const sandbox = await runtime.sandboxes.run(request, signal);
   return { podSandboxId: sandbox.id };

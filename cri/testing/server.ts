@@ -1,8 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { type ClientUnaryCall, Metadata, type ServiceError, credentials } from '@grpc/grpc-js';
-import { ImageServiceClient, RuntimeServiceClient } from '../../protos/gen/cri/runtime/v1/api.js';
+import { Client, Metadata, type ServiceError, credentials } from '@grpc/grpc-js';
 import type { Logger } from '../../runtime/base/logger.js';
 import { loadConfig } from '../config.js';
 import { CpuRates } from '../cpu-rates.js';
@@ -16,8 +15,9 @@ export interface TestServer {
   readonly socket: string;
   readonly services: Services;
   readonly runtime: InMemoryRuntime;
-  readonly client: RuntimeServiceClient;
-  readonly images: ImageServiceClient;
+  /** One connection for both services, under two names. */
+  readonly client: Client;
+  readonly images: Client;
   close(): Promise<void>;
 }
 
@@ -38,42 +38,48 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
   };
   const server = await serve(services, socket);
   const channelOptions = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
-  const client = new RuntimeServiceClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
-  const images = new ImageServiceClient(`unix:${socket}`, credentials.createInsecure(), channelOptions);
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), channelOptions);
   return {
     socket,
     services,
     runtime,
     client,
-    images,
+    images: client,
     close: async () => {
       client.close();
-      images.close();
       await server.close(1000);
       await rm(directory, { recursive: true, force: true });
     },
   };
 }
 
-type UnaryMethod<Request, Response> = (
-  request: Request,
-  metadata: Metadata,
-  options: { readonly deadline: number },
-  callback: (error: ServiceError | null, response: Response) => void,
-) => ClientUnaryCall;
+/** A method of a generated service definition. */
+interface Method<Request, Response> {
+  readonly path: string;
+  readonly requestSerialize: (value: Request) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
 
-/** Calls a unary method of a generated client; rejects with the ServiceError. */
+/** Calls a unary method; rejects with the ServiceError. */
 export function ask<Request, Response>(
-  client: RuntimeServiceClient | ImageServiceClient,
-  method: UnaryMethod<Request, Response>,
+  client: Client,
+  method: Method<Request, Response>,
   request: Request,
   timeoutMs = 5000,
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
-    method.call(client, request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
-      if (error === null) resolve(response);
-      else reject(error);
-    });
+    client.makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      new Metadata(),
+      { deadline: Date.now() + timeoutMs },
+      (error, response) => {
+        if (error === null && response !== undefined) resolve(response);
+        else reject(error ?? new Error('no response'));
+      },
+    );
   });
 }
 

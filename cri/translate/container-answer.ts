@@ -1,5 +1,5 @@
+import type { Container as CriContainer } from '../../protos/gen/cri/runtime/v1/api.js';
 import {
-  Container as CriContainer,
   ContainerState,
   type ContainerStatus,
   type ImageSpec,

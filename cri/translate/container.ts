@@ -3,7 +3,7 @@ import { SupplementalGroupsPolicy } from '../../protos/gen/cri/runtime/v1/api.js
 import type { ContainerRequest } from '../../runtime/container/types.js';
 import type { Image } from '../../runtime/image/types.js';
 import type { Sandbox } from '../../runtime/sandbox/types.js';
-import type { Resources, Seccomp, Spec } from '../../runtime/spec/types.js';
+import type { Namespace, Resources, Seccomp, Spec } from '../../runtime/spec/types.js';
 import { toCapabilities } from './capabilities.js';
 import { checkCount, checkText, refuse, unknownEnum, unsupported } from './check.js';
 import { type ContainerClient, type PodClient, podClientOf } from './client-record.js';
@@ -134,7 +134,7 @@ export function toContainerRequest(
     sandboxId: sandbox.id,
     name: containerName(metadata, pod.metadata),
     client: toContainerClient(config, metadata, user),
-    spec: toSpec(config, sandbox, host, findings, namespaces.own),
+    spec: toSpec(config, host, findings, { hostname: sandbox.request.hostname, namespaces: namespaces.own }),
     sandboxNamespaces: namespaces.ofSandbox,
     image: { id: image.id, chainId: topChainId(image) },
     stdio: { tty: config.tty, stdin: config.stdin, stdinOnce: config.stdin && config.stdinOnce },
@@ -152,10 +152,9 @@ function topChainId(image: Image): string {
 
 function toSpec(
   config: ContainerConfig,
-  sandbox: Sandbox,
   host: ContainerHost,
   findings: ContainerFindings,
-  namespaces: NonNullable<Spec['linux']>['namespaces'],
+  pod: { readonly hostname: string; readonly namespaces: readonly Namespace[] },
 ): Spec {
   const security = config.linux?.securityContext;
   const { user, image, seccomp, volumes, devices } = findings;
@@ -167,7 +166,7 @@ function toSpec(
       terminal: config.tty,
       user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
       args: toArgs(config, image.config),
-      env: toEnv(config, image.config, { hostname: sandbox.request.hostname, home: user.home }),
+      env: toEnv(config, image.config, { hostname: pod.hostname, home: user.home }),
       cwd: toCwd(config, image.config),
       capabilities: toCapabilities(security?.capabilities, privileged, host.capabilities),
       noNewPrivileges: security?.noNewPrivs ?? false,
@@ -177,7 +176,7 @@ function toSpec(
     mounts: toMounts(volumes, privileged),
     linux: {
       resources: toContainerResources(config, host, devices),
-      namespaces,
+      namespaces: pod.namespaces,
       devices: devices.devices,
       ...(seccomp === undefined ? {} : { seccomp }),
       rootfsPropagation: rootfsPropagation(volumes),

@@ -1,4 +1,4 @@
-import type { PodSandboxConfig } from '../../protos/gen/cri/runtime/v1/api.js';
+import { NamespaceMode, type PodSandboxConfig } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { SandboxRequest } from '../../runtime/sandbox/types.js';
 import { checkText, quote, refuse } from './check.js';
 import type { PodClient } from './client-record.js';
@@ -11,11 +11,23 @@ import { type ResourceHost, toResources } from './resources.js';
 import { type SecurityHost, checkSelinux } from './security.js';
 import { toSysctls } from './sysctls.js';
 
-/** What the host has in its own files; read by the caller. */
+/** What the host has in its own files; the caller reads those that {@link neededHostFiles} names. */
 export interface HostFiles {
   readonly hostname: string;
   readonly hosts: string;
   readonly resolvConf: string;
+}
+
+/** Which files of the host a sandbox gets copies of. */
+export function neededHostFiles(config: PodSandboxConfig | undefined): {
+  readonly hosts: boolean;
+  readonly resolvConf: boolean;
+} {
+  const network = config?.linux?.securityContext?.namespaceOptions?.network ?? NamespaceMode.POD;
+  return {
+    hosts: network === NamespaceMode.NODE,
+    resolvConf: resolvConf(toDns(config?.dnsConfig)) === undefined,
+  };
 }
 
 /**

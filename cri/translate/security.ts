@@ -1,7 +1,7 @@
+import type { SecurityProfile } from '../../protos/gen/cri/runtime/v1/api.js';
 import {
   type LinuxContainerSecurityContext,
   type SELinuxOption,
-  SecurityProfile,
   SecurityProfile_ProfileType,
 } from '../../protos/gen/cri/runtime/v1/api.js';
 import { RuntimeError } from '../../runtime/errors.js';

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type {
   ContainerStats as CriContainerStats,
   CpuUsage,
@@ -39,7 +40,8 @@ export function toCriContainerStats(stats: ContainerStats, rate: CpuRate): CriCo
         ? undefined
         : {
             timestamp: writableLayer.atNs,
-            fsId: { mountpoint: writableLayer.path },
+            // One place for all of them: clients look up its file system by this text.
+            fsId: { mountpoint: path.dirname(path.dirname(writableLayer.path)) },
             usedBytes: { value: writableLayer.bytes },
             inodesUsed: { value: writableLayer.inodes },
           },
@@ -48,12 +50,22 @@ export function toCriContainerStats(stats: ContainerStats, rate: CpuRate): CriCo
   };
 }
 
-/** The figures of a sandbox with those of its containers. */
+/**
+ * The figures of a sandbox with those of its containers. Where the pod has no cgroup of its own, its use is the sum of
+ * the sandbox' and its containers'.
+ */
 export function toCriSandboxStats(
-  { sandbox, cgroup, interfaces, atNs }: SandboxStats,
-  containers: readonly CriContainerStats[],
+  { sandbox, cgroup: own, interfaces, atNs }: SandboxStats,
+  containers: readonly ContainerStats[],
   rate: CpuRate,
 ): CriPodSandboxStats {
+  const cgroup =
+    sandbox.request.cgroupParent === ''
+      ? addUsage(
+          own,
+          containers.map((stats) => stats.cgroup),
+        )
+      : own;
   const network = interfaces.map(({ name, rxBytes, rxErrors, txBytes, txErrors }): NetworkInterfaceUsage => ({
     name,
     rxBytes: { value: rxBytes },
@@ -79,10 +91,40 @@ export function toCriSandboxStats(
         cgroup?.pids === undefined
           ? undefined
           : { timestamp: cgroup.atNs, processCount: { value: cgroup.pids.current } },
-      containers: [...containers],
+      containers: containers.map((stats) => toCriContainerStats(stats, rate)),
       io: toIo(cgroup),
     },
     windows: undefined,
+  };
+}
+
+/** The sum of what can be summed: pressure and limits are those of the first. */
+function addUsage(
+  own: CgroupStats | undefined,
+  others: readonly (CgroupStats | undefined)[],
+): CgroupStats | undefined {
+  return others.reduce((sum, other) => {
+    if (sum === undefined || other === undefined) return sum ?? other;
+    const { cpu, memory, pids } = other;
+    return {
+      ...sum,
+      cpu: sum.cpu && cpu && { ...sum.cpu, usageNs: sum.cpu.usageNs + cpu.usageNs },
+      memory: sum.memory && memory && addMemory(sum.memory, memory),
+      pids: sum.pids && pids && { ...sum.pids, current: sum.pids.current + pids.current },
+    };
+  }, own);
+}
+
+type Memory = NonNullable<CgroupStats['memory']>;
+
+function addMemory(a: Memory, b: Memory): Memory {
+  return {
+    ...a,
+    usageBytes: a.usageBytes + b.usageBytes,
+    workingSetBytes: a.workingSetBytes + b.workingSetBytes,
+    rssBytes: a.rssBytes + b.rssBytes,
+    pageFaults: a.pageFaults + b.pageFaults,
+    majorPageFaults: a.majorPageFaults + b.majorPageFaults,
   };
 }
 
