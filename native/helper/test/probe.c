@@ -1,5 +1,4 @@
 /* The program that runs inside test containers: prints what it sees of itself, one fact per line. Static. */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
