@@ -13,7 +13,7 @@
     {
       "target_name": "podwright",
       "sources": ["<!@(ls -1 addon/*.cc)"],
-      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "_GNU_SOURCE"],
+      "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS", "_GNU_SOURCE"],
       "cflags_cc": ["-isystem", "<!(node -p \"require('path').dirname(require.resolve('node-addon-api'))\")", "-std=c++20", "-fno-exceptions", "-O2", "-Wno-cast-function-type", "<@(warnings)"],
       "cflags_cc!": ["-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
       "libraries": ["-lseccomp"]

@@ -200,6 +200,27 @@ describe('the addon', () => {
     expect(await worker.terminate()).to.equal(1);
   });
 
+  it('survives the end of its thread or process in the middle of its work', async () => {
+    const work = `import(${JSON.stringify(new URL('./index.js', import.meta.url).href)}).then((native) => {
+      void native.diskUsage('/usr');
+      for (let i = 0; i < 8; i++) void native.readFiles(Array(300).fill('/proc/self/status'));
+      void native.waitPidfd(native.spawn({ file: '/bin/true', argv: ['true'], fds: [] }).pidfd);
+      END
+    })`;
+    for (let i = 0; i < 5; i++) {
+      const end = `require('node:worker_threads').parentPort.postMessage('working')`;
+      const worker = new Worker(work.replace('END', end), { eval: true });
+      await once(worker, 'message');
+      expect(await worker.terminate()).to.equal(1);
+    }
+    const { pidfd } = spawn({
+      file: process.execPath,
+      argv: ['node', '-e', work.replace('END', 'process.exit(3)')],
+      fds: [null, 2, 2],
+    });
+    expect(await waitPidfd(pidfd)).to.deep.equal({ code: 3, signal: 0 });
+  });
+
   it('refuses arguments of a wrong type', () => {
     const fd: unknown = 'x';
     expect(() => closeFd(fd as Fd)).to.throw(TypeError);

@@ -34,6 +34,13 @@ int Addon::null_device() {
     return null_device_;
 }
 
+bool Addon::may_call_javascript() const {
+    napi_value global;
+    bool found;
+    // Any call that may run JavaScript tells; this one is cheap and has no effect.
+    return napi_get_global(env_, &global) == napi_ok && napi_has_element(env_, global, 0, &found) == napi_ok;
+}
+
 uint32_t Addon::add(Poller *poller) {
     pollers_.emplace(next_id_, poller);
     return next_id_++;

@@ -40,6 +40,10 @@ class Addon {
     void closing(uint32_t id);
     void closed();
 
+    // False while the environment is being torn down: libuv still calls back then, but touching JavaScript is
+    // fatal.
+    bool may_call_javascript() const;
+
     // The SystemError class of system-error.ts, set by the loader.
     Napi::FunctionReference system_error;
 

@@ -41,18 +41,24 @@ void Poller::keep_alive(bool alive) {
 }
 
 void Poller::call(const Napi::FunctionReference &callback, std::initializer_list<napi_value> arguments) {
-    Napi::Env environment = env();
-    callback.Value().MakeCallback(environment.Global(), arguments);
-    if (environment.IsExceptionPending()) {
-        Napi::Error error = environment.GetAndClearPendingException();
-        napi_fatal_exception(environment, error.Value());
-    }
+    // Not through the wrapper: it cannot tell an exception from the end of a worker in the middle of the
+    // callback.
+    napi_env environment = env();
+    napi_value error = nullptr;
+    const napi_status status = napi_make_callback(environment, nullptr, env().Global(), callback.Value(),
+                                                  arguments.size(), arguments.begin(), nullptr);
+    if (status == napi_pending_exception &&
+        napi_get_and_clear_last_exception(environment, &error) == napi_ok && addon_.may_call_javascript())
+        napi_fatal_exception(environment, error);
 }
 
 void Poller::on_poll(uv_poll_t *handle, int status, int events) {
     auto *self = static_cast<Poller *>(handle->data);
     Napi::HandleScope scope(self->env());
-    self->ready(status, events);
+    if (self->addon_.may_call_javascript())
+        self->ready(status, events);
+    else
+        self->close();
 }
 
 void Poller::on_close(uv_handle_t *handle) {

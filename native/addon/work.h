@@ -32,6 +32,8 @@ class Work : public Napi::AsyncWorker {
     }
     void OnOK() final {
         Napi::Env env = Env();
+        if (!Addon::of(env).may_call_javascript())
+            return;
         if (!failure_) {
             deferred_.Resolve(result(env));
             return;
