@@ -108,7 +108,8 @@ int TreeWalk::reopen(Level &level, int child) {
         return -errno;
     if (status.st_dev != level.device || status.st_ino != level.inode)
         return -ESTALE;
-    if (lseek(opened, level.resume, SEEK_SET) < 0)
+    // A directory that was removed meanwhile takes no position (EINVAL on ext4); it is empty, too.
+    if (lseek(opened, level.resume, SEEK_SET) < 0 && errno != EINVAL)
         return -errno;
     level.fd = std::move(fd);
     return 0;
