@@ -87,32 +87,6 @@ void step_chdir(struct stage *s, struct plan_values *v) {
 
 /* ---- descriptors ---- */
 
-static void give_to_user(int fd, uid_t uid, gid_t gid) {
-    struct stat st;
-    /* Refused where the ids are not mapped; the command can still write to what it has open. */
-    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-        (void)!fchown(fd, uid, gid);
-}
-
-void step_stdio(struct stage *s, struct plan_values *v) {
-    uid_t uid = plan_u32(v);
-    gid_t gid = plan_u32(v);
-    int copies[3];
-    for (uint32_t i = 0; i < 3; i++) {
-        copies[i] = s->slots[i] < 0 ? open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC)
-                                    : fcntl(s->slots[i], F_DUPFD_CLOEXEC, 3);
-        if (copies[i] < 0)
-            step_fail(s, "dup", s->slots[i] < 0 ? "/dev/null" : NULL);
-    }
-    for (uint32_t i = 0; i < 3; i++) {
-        if (dup3(copies[i], (int)i, 0) < 0)
-            step_fail(s, "dup3", NULL);
-        close(copies[i]);
-        stage_fill(s, i, (int)i);
-        give_to_user((int)i, uid, gid);
-    }
-}
-
 /* The EXEC step is the last one, if there is one. */
 static bool find_exec(const struct stage *s, struct plan_values *values, uint32_t *index) {
     const unsigned char *at = s->plan->lists[PLAN_LIST_CHILD];
