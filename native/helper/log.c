@@ -269,7 +269,7 @@ static bool write_notice(struct log *log) {
     ssize_t written = write(log->fd, text, length);
     if (written != (ssize_t)length) {
         bool was_torn = log->torn;
-        log->lost_errno = written < 0 ? errno : ENOSPC;
+        log->lost_errno = written < 0 ? errno : log->lost_errno;
         if (written > 0)
             take_back(log, (size_t)written);
         log->torn = log->torn || was_torn;
