@@ -94,6 +94,7 @@ int client_listen(int state_dir);
 void client_unlisten(void);
 /* Takes over a connected socket. */
 int client_open(int fd, struct client_ref *ref);
+bool client_is_there(struct client_ref ref);
 void client_on_listener(void);
 void client_on_event(uint32_t index);
 /* Reads one frame; for the wait for CREATE. 1, 0 at the end of the connection, -errno. */

@@ -81,6 +81,10 @@ int client_open(int fd, struct client_ref *ref) {
     return -EAGAIN;
 }
 
+bool client_is_there(struct client_ref ref) {
+    return clients[ref.index].used && clients[ref.index].generation == ref.generation;
+}
+
 static void client_drop(uint32_t index) {
     struct client *client = &clients[index];
     struct client_ref ref = {.index = index, .generation = client->generation};
@@ -200,10 +204,9 @@ static int send_packet(int socket_fd, const struct frame_buffer *out, int fd) {
 
 /* A client that lets so many frames lie unread is broken: it is dropped, nothing is queued for it. */
 void client_send(struct client_ref ref, const struct frame_buffer *out, int fd) {
-    const struct client *client = &clients[ref.index];
-    if (!client->used || client->generation != ref.generation)
+    if (!client_is_there(ref))
         return;
-    if (send_packet(client->fd, out, fd) < 0)
+    if (send_packet(clients[ref.index].fd, out, fd) < 0)
         client_drop(ref.index);
 }
 

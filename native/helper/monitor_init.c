@@ -276,17 +276,39 @@ static void start_failed(const struct failure *failure) {
     init.start_pending = false;
 }
 
+/* Why START is refused, or 0. One that a client has left without its answer is taken over. */
+static int refuse_start(void) {
+    if (init.phase != PHASE_CREATED || init.dead_since != 0)
+        return ESRCH;
+    return init.start_pending && client_is_there(init.starter) ? EALREADY : 0;
+}
+
+/* Opens the fifo, which lets init go on: the loop sees it write. */
+static int release_init(void) {
+    if (init.fifo >= 0 || init.released)
+        return 0;
+    init.fifo = openat(init.state_dir, MONITOR_FIFO_NAME, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    return init.fifo < 0 ? -errno : loop_add(init.fifo, EPOLLIN, SOURCE_INIT_FIFO, 0);
+}
+
+static void send_started(struct client_ref client, uint32_t request) {
+    struct frame_buffer out;
+    frame_begin(&out, FRAME_STARTED, request);
+    frame_put_u32(&out, TAG_PID, (uint32_t)init.pid);
+    frame_put_u64(&out, TAG_AT_NS, init.started_at);
+    client_send(client, &out, -1);
+}
+
+/* A second START, of a daemon that died before it knew, gets the answer of the first. */
 void init_start(const struct request *request) {
-    struct failure failure = {.syscall = "start", .detail = ""};
-    failure.error = init.phase != PHASE_CREATED || init.start_pending ? EALREADY
-                    : init.dead_since != 0                            ? ESRCH
-                                                                      : 0;
-    if (failure.error == 0) {
-        failure = (struct failure){.syscall = "openat", .detail = MONITOR_FIFO_NAME};
-        init.fifo = openat(init.state_dir, MONITOR_FIFO_NAME, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-        int result = init.fifo < 0 ? -errno : loop_add(init.fifo, EPOLLIN, SOURCE_INIT_FIFO, 0);
-        failure.error = -result;
+    if (init.phase == PHASE_RUNNING) {
+        send_started(request->client, request->frame.request);
+        return;
     }
+    struct failure failure = {.error = refuse_start(), .syscall = "start", .detail = ""};
+    if (failure.error == 0)
+        failure =
+            (struct failure){.error = -release_init(), .syscall = "openat", .detail = MONITOR_FIFO_NAME};
     if (failure.error != 0) {
         reply_failed(request->client, request->frame.request, &failure);
         return;
@@ -311,12 +333,8 @@ static bool read_fifo(void) {
 static void started(void) {
     init.phase = PHASE_RUNNING;
     init.started_at = realtime_ns();
-    struct frame_buffer out;
-    frame_begin(&out, FRAME_STARTED, init.start_request);
-    frame_put_u32(&out, TAG_PID, (uint32_t)init.pid);
-    frame_put_u64(&out, TAG_AT_NS, init.started_at);
     if (init.start_pending)
-        client_send(init.starter, &out, -1);
+        send_started(init.starter, init.start_request);
     init.start_pending = false;
 }
 

@@ -1,10 +1,13 @@
 import { seqpacketConnect, seqpacketOpen, type Fd } from '../../native/index.js';
+import { within } from '../base/deadline.js';
 import { RuntimeError, isErrno } from '../errors.js';
 import type { Monitor, MonitorExecution } from '../container/deps.js';
 import { MonitorConnection } from './connection.js';
 import { openDirectory, planFile, withFds } from './descriptors.js';
 import { exitOf, lostExit, readExitRecord, type ContainerExit } from './exit-record.js';
 import { MAX_PASSED_FDS, MONITOR_SOCKET_NAME, frameFlags, type FrameValues } from './frames.js';
+
+const HELLO_TIMEOUT_MS = 10_000;
 
 export const monitorPhases = ['creating', 'created', 'running', 'exited'] as const;
 export type MonitorPhase = (typeof monitorPhases)[number];
@@ -107,11 +110,20 @@ export class MonitorClient implements Monitor {
     });
   }
 
-  /** Connects to the monitor of the state directory: its hello, or undefined if none answers there. */
+  /**
+   * Connects to the monitor of the state directory: its hello, or undefined if none answers there.
+   *
+   * @throws DeadlineExceeded if one is there but stuck, as on a disk that does not answer
+   */
   async connect(): Promise<Hello | undefined> {
     return withFds(async (keep) => {
       try {
-        return await this.#greet(keep(openDirectory(this.#options.stateDir)));
+        const hello = this.#greet(keep(openDirectory(this.#options.stateDir)));
+        if (await within(hello, HELLO_TIMEOUT_MS)) return await hello;
+        this.#connection?.close();
+        throw new RuntimeError('DeadlineExceeded', 'the monitor does not answer', {
+          subject: this.#options.stateDir,
+        });
       } catch (error) {
         if (isErrno(error, 'ENOENT', 'ECONNREFUSED', 'ECONNRESET')) return undefined;
         throw error;

@@ -89,12 +89,12 @@ describe('a monitor', function () {
       expect(await rejection(monitor.start())).to.have.property('code', 'Unavailable');
     });
 
-    it('starts once', async () => {
+    it('starts once, and says so again to a daemon that asks anew', async () => {
       const { monitor } = await scratch.launch(initPlan(shell('read x; exit 4')), {
         stdio: { tty: false, stdin: true, stdinOnce: false },
       });
-      await monitor.start();
-      expect(await rejection(monitor.start())).to.have.property('code', 'EALREADY');
+      const { atNs } = await monitor.start();
+      expect(await monitor.start()).to.deep.equal({ atNs });
       await monitor.closeStdin();
       expect(await monitor.exited).to.include({ code: 4 });
     });
@@ -223,6 +223,15 @@ describe('a monitor', function () {
       await monitor.start();
       const exit = await monitor.exited;
       expect(exit.oomKills > 0n).to.equal(true);
+    });
+
+    it('tells a kill of init itself', async () => {
+      await writeFile(`${cgroup}/memory.limit_in_bytes`, String(16 << 20));
+      const { monitor } = await scratch.launch(initPlan(['tail', '/dev/zero'], { steps: join }), {
+        oomPath: `${cgroup}/memory.oom_control`,
+      });
+      await monitor.start();
+      expect(await monitor.exited).to.include({ code: 137, signal: 9, oomKilled: true, oomKills: 1n });
     });
 
     it('does not take a kill for one', async () => {
