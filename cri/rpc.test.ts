@@ -381,6 +381,24 @@ describe('the socket', () => {
     expect(await readFile('/etc/passwd', 'utf8')).to.contain('root');
   });
 
+  it('goes only after the calls in progress', async () => {
+    let finish: (() => void) | undefined;
+    Object.assign(server.runtime.network, {
+      status: () =>
+        new Promise((resolve) => {
+          finish = () => resolve({ ready: true, reason: '', message: '' });
+        }),
+    });
+    const answer = ask(server.client, RuntimeServiceService.status, { verbose: false });
+    await eventually(() => finish !== undefined);
+    const closed = server.cri.close(5000);
+    const refused = await refusal(ask(server.client, RuntimeServiceService.version, { version: '' }, 200));
+    expect(refused.code).to.be.oneOf([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
+    finish?.();
+    expect((await answer).runtimeHandlers).to.have.length(1);
+    await closed;
+  });
+
   it('refuses a message above the limit', async () => {
     const error = await refusal(
       ask(server.client, RuntimeServiceService.version, { version: 'x'.repeat(70_000) }),

@@ -165,11 +165,14 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
 
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getDeadline' | 'once'>;
 
+/** Our deadline is counted from the arrival of the call: at its own, the client is the first to cancel. */
+const deadlineToleranceMs = 100;
+
 /** grpc-js raises `cancelled` for the deadline as well as for a client that cancels or disconnects. */
 function signalOf(rpc: string, call: AnyCall): AbortSignal {
   const controller = new AbortController();
   const abort = (): void => {
-    const late = Number(call.getDeadline()) <= Date.now();
+    const late = Number(call.getDeadline()) - Date.now() < deadlineToleranceMs;
     const reason = late
       ? new RuntimeError('DeadlineExceeded', rpc, { cause: 'deadline exceeded' })
       : new RuntimeError('Cancelled', rpc, { cause: 'the client has cancelled the call' });

@@ -5,13 +5,14 @@ import { Client, Metadata, type ServiceError, credentials } from '@grpc/grpc-js'
 import type { Logger } from '../../runtime/base/logger.js';
 import { loadConfig } from '../config.js';
 import { CpuRates } from '../cpu-rates.js';
-import { serve } from '../server.js';
+import { type CriServer, serve } from '../server.js';
 import type { Services } from '../services.js';
 import { UserDatabases } from '../user-databases.js';
 import { testHost } from './fixtures.js';
 import { type InMemoryRuntime, openInMemoryRuntime } from './in-memory-runtime.js';
 
 export interface TestServer {
+  readonly cri: CriServer;
   readonly socket: string;
   readonly services: Services;
   readonly runtime: InMemoryRuntime;
@@ -36,10 +37,11 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
   };
-  const server = await serve(services, socket);
+  const cri = await serve(services, socket);
   const channelOptions = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
   const client = new Client(`unix:${socket}`, credentials.createInsecure(), channelOptions);
   return {
+    cri,
     socket,
     services,
     runtime,
@@ -47,7 +49,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     images: client,
     close: async () => {
       client.close();
-      await server.close(1000);
+      await cri.close(1000);
       await rm(directory, { recursive: true, force: true });
     },
   };

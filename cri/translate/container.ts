@@ -8,6 +8,7 @@ import { toCapabilities } from './capabilities.js';
 import { checkCount, checkText, refuse, unknownEnum, unsupported } from './check.js';
 import { type ContainerClient, type PodClient, podClientOf } from './client-record.js';
 import { type DeviceAccess, type DeviceWish, defaultDeviceRules, toDeviceWishes } from './devices.js';
+import { checkHandler } from './handlers.js';
 import { toLogPath } from './log-path.js';
 import { type VolumeMount, rootfsPropagation, toImageVolumes, toMounts, toVolumeMounts } from './mounts.js';
 import { checkAnnotations, checkLabels, containerName, toContainerMetadata } from './names.js';
@@ -72,9 +73,13 @@ export function toContainerWishes(
   if (config.CDIDevices.length > 0) throw unsupported('config.CDI_devices', 'CDI devices are');
   checkApparmor(security, host);
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
+  if (host.selinux && config.mounts.some((mount) => mount.selinuxRelabel)) {
+    throw unsupported('config.mounts', 'SELinux labels are');
+  }
   const privileged = security?.privileged ?? false;
   if (privileged && !pod.privileged)
     throw refuse(`${securityField}.privileged`, 'needs a privileged sandbox');
+  checkHandler('config.image.runtime_handler', config.image.runtimeHandler);
   return {
     image: checkText('config.image.image', config.image.image),
     privileged,
@@ -201,7 +206,7 @@ function toContainerClient(
   metadata: ContainerClient['metadata'],
   user: ResolvedUser,
 ): ContainerClient {
-  const { image, annotations, userSpecifiedImage, runtimeHandler } = config.image ?? {};
+  const { image, annotations, userSpecifiedImage } = config.image ?? {};
   return {
     version: 1,
     metadata,
@@ -213,7 +218,7 @@ function toContainerClient(
       userSpecifiedImage: checkText('config.image.user_specified_image', userSpecifiedImage ?? '', {
         mayBeEmpty: true,
       }),
-      runtimeHandler: checkText('config.image.runtime_handler', runtimeHandler ?? '', { mayBeEmpty: true }),
+      runtimeHandler: '',
     },
     mounts: config.mounts.map((mount) => ({
       containerPath: mount.containerPath,

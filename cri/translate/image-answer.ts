@@ -2,6 +2,7 @@ import type { FilesystemUsage, Image as CriImage, ImageSpec } from '../../protos
 import type { Image, ImageUsage, RegistryAuth } from '../../runtime/image/types.js';
 import type { AuthConfig } from '../../protos/gen/cri/runtime/v1/api.js';
 import { checkText, refuse } from './check.js';
+import { checkHandler } from './handlers.js';
 import { describeImageUser } from './user.js';
 
 /** An image as the CRI shows it. */
@@ -37,6 +38,7 @@ export function toCriImageUsage(usage: ImageUsage, atNs: bigint): FilesystemUsag
 /** The image a request names. */
 export function toImageReference(image: ImageSpec | undefined): string {
   if (image === undefined) throw refuse('image', 'is missing');
+  checkHandler('image.runtime_handler', image.runtimeHandler);
   return checkText('image.image', image.image);
 }
 

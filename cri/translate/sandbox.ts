@@ -3,6 +3,7 @@ import type { SandboxRequest } from '../../runtime/sandbox/types.js';
 import { checkText, quote, refuse } from './check.js';
 import type { PodClient } from './client-record.js';
 import { podHosts, resolvConf, toDns, toHostname } from './dns.js';
+import { checkHandler } from './handlers.js';
 import { toLogDirectory } from './log-path.js';
 import { checkAnnotations, checkLabels, sandboxName, toPodMetadata } from './names.js';
 import { toSandboxNamespaces } from './namespaces.js';
@@ -42,7 +43,7 @@ export function toSandboxRequest(
   files: HostFiles,
 ): SandboxRequest {
   if (config === undefined) throw refuse('config', 'is missing');
-  checkHandler(runtimeHandler);
+  checkHandler('runtime_handler', runtimeHandler);
   const metadata = toPodMetadata(config.metadata);
   const { linux } = config;
   const security = linux?.securityContext;
@@ -90,10 +91,6 @@ export function toSandboxRequest(
             bandwidth: toBandwidth(annotations),
           },
   };
-}
-
-function checkHandler(handler: string): void {
-  if (handler !== '') throw refuse('runtime_handler', `no handler ${quote(handler)} is configured`);
 }
 
 function toCgroupParent(parent: string): string {
