@@ -51,11 +51,11 @@ export class ActiveSnapshots {
     keys.forEach((key, index) => {
       const text = texts[index];
       const record = typeof text === 'string' ? parseRecord(text) : undefined;
-      if (record !== undefined) this.load1(key, record.chainId);
+      if (record !== undefined) this.readopt(key, record.chainId);
     });
   }
 
-  private load1(key: string, chainId: string): void {
+  private readopt(key: string, chainId: string): void {
     try {
       this.add(this.describe(key, chainId));
     } catch (error) {
@@ -104,6 +104,7 @@ export class ActiveSnapshots {
       await this.removeFiles(snapshot.key); // of a crash between these very steps
       await this.makeDirectories(snapshot, root);
     }
+    failpoint('snapshot.prepare.after-directories');
     if (isPlain(root)) return;
     await chown(snapshot.upper, root.uid, root.gid);
     await chmod(snapshot.upper, root.mode);

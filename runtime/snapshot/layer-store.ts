@@ -273,7 +273,7 @@ export class DiskLayerStore implements LayerStore {
       const { layout } = this.options;
       const gone = path.join(layout.ingest, `removed-${name}`);
       await rename(path.join(layout.layers, name), gone);
-      failpoint('snapshot.remove.after-rename');
+      failpoint('snapshot.reap.after-rename');
       await removeTree(gone);
     }
   }

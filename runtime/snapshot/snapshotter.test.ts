@@ -1,5 +1,16 @@
 import { expect } from 'chai';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -9,6 +20,7 @@ import {
   fsconfigSet,
   fsmount,
   fsopen,
+  mount,
   moveMount,
   umount,
 } from '../../native/index.js';
@@ -153,6 +165,28 @@ describe('snapshotter', function () {
         'InvalidArgument',
       );
       expect(pulled).to.be.lessThan(10_000);
+    });
+
+    it('say that the disk is full', async () => {
+      const small = path.join(root, 'small');
+      await mkdir(small);
+      mount('tmpfs', small, 'tmpfs', 0, 'size=1m');
+      const other = await openSnapshotter({ root: small, logger: silentLogger, unpackerPath });
+      const content = tar({ path: 'f', content: Buffer.alloc(3_000_000, 'x') });
+      const layer = {
+        mediaType: '',
+        digest: 'sha256:x',
+        size: 1,
+        diffId: diffIdOf(content),
+        chainId: 'a',
+        signal,
+      };
+      expect(await codeOf(other.layers.prepare({ ...layer, source: inPieces(content) }))).to.equal(
+        'ResourceExhausted',
+      );
+      expect(await readdir(path.join(small, 'ingest'))).to.deep.equal([]);
+      await other.close();
+      umount(small, 0);
     });
 
     it('go parents first', async () => {
@@ -351,8 +385,8 @@ describe('snapshotter', function () {
       expect(snapshot.lower).to.have.length(128);
       const directoryFd = openDirectory(path.join(root, 'layers'));
       const lower = snapshot.lower.map((name) => ({ directoryFd, name }));
-      for (const open of [openReadOnlyTree, mountAndDetach]) {
-        const view = new TreeView(await open(lower, path.join(root, 'ingest')));
+      for (const openTree of [openReadOnlyTree, mountAndDetach]) {
+        const view = new TreeView(await openTree(lower, path.join(root, 'ingest')));
         expect((await view.readFile('same', 10)).toString()).to.equal('127');
         expect(await view.list('/')).to.have.length(129);
         view.close();
@@ -364,7 +398,6 @@ describe('snapshotter', function () {
 
   async function diffOf(key: string, compression: 'gzip' | 'none'): Promise<Buffer> {
     const file = path.join(root, 'diff');
-    const { open } = await import('node:fs/promises');
     const handle = await open(file, 'w');
     try {
       await store.snapshots.diff(key, { fd: handle.fd, compression });
@@ -386,9 +419,9 @@ describe('snapshotter', function () {
     fsconfigSet(fs, 'upperdir', snapshot.upper);
     fsconfigSet(fs, 'workdir', snapshot.work);
     fsconfigCreate(fs);
-    const mount = fsmount(fs, 0);
-    moveMount(mount, -100, target);
-    closeFd(mount);
+    const overlay = fsmount(fs, 0);
+    moveMount(overlay, -100, target);
+    closeFd(overlay);
     closeFd(fs);
     try {
       await use(target);
