@@ -1,4 +1,5 @@
-/* How long a whole launch takes: namespaces, overlay, every usual mount, execve, exit. Build without sanitizers. */
+/* How long a whole launch takes: namespaces, overlay, every usual mount, execve, exit. Build without
+ * sanitizers. */
 #include "fixture.h"
 #include "tap.h"
 #include <sched.h>
@@ -35,7 +36,8 @@ static void measure(struct fixture *f, const char *name, uint64_t flags, bool mo
             show(&o);
     }
     qsort(times, RUNS, sizeof *times, compare);
-    printf("%-44s p50 %.2f ms  p90 %.2f ms  min %.2f ms\n", name, times[RUNS / 2], times[RUNS * 9 / 10], times[0]);
+    printf("%-44s p50 %.2f ms  p90 %.2f ms  min %.2f ms\n", name, times[RUNS / 2], times[RUNS * 9 / 10],
+           times[0]);
 }
 
 int main(void) {

@@ -77,6 +77,8 @@ static void print_tty(void) {
     ioctl(0, TIOCGWINSZ, &size);
     printf("tty %s %dx%d controlling %s\n", isatty(0) ? ttyname(0) : "none", size.ws_col, size.ws_row,
            fd < 0 ? strerror(errno) : "yes");
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Pairs of a question and its subject. */
