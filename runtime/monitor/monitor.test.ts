@@ -1,8 +1,17 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
-import { pidfdOpen, pidfdSendSignal, waitPidfd } from '../../native/index.js';
+import {
+  closeFd,
+  pidfdOpen,
+  pidfdSendSignal,
+  seqpacketConnect,
+  waitPidfd,
+  type Fd,
+  type SeqpacketSocket,
+} from '../../native/index.js';
 import { StepError } from '../errors.js';
 import type { PlanStep } from '../plan/steps.js';
 import { encodePlan } from '../plan/wire.js';
@@ -20,7 +29,22 @@ import {
   shell,
   whyNoMonitors,
 } from './fixture.suite.js';
+import { closeFds, openDirectory, openNull } from './descriptors.js';
 import { readExitRecord } from './exit-record.js';
+import { MONITOR_SOCKET_NAME } from './frames.js';
+
+/** A connection after its hello. */
+function connectRaw(directory: Fd): Promise<SeqpacketSocket> {
+  return new Promise((resolve) => {
+    const socket = seqpacketConnect(directory, MONITOR_SOCKET_NAME, {
+      onPacket: ({ fds }) => {
+        closeFds(fds);
+        resolve(socket);
+      },
+      onClose: () => undefined,
+    });
+  });
+}
 
 describe('a monitor', function () {
   let scratch: MonitorScratch;
@@ -193,6 +217,43 @@ describe('a monitor', function () {
         expect(error, bad).to.include({ syscall: 'openat2' });
       }
     });
+  });
+
+  it('outlives frames that make no sense, and keeps none of their descriptors', async () => {
+    const { monitor, stateDir, pid } = await scratch.launch(initPlan(shell('exec sleep 300')));
+    await monitor.start();
+    const openFiles = async (): Promise<number> => (await readdir(`/proc/${await pid()}/fd`)).length;
+    const before = await openFiles();
+    const fd = openNull();
+    const directory = openDirectory(stateDir);
+    const types = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 20, 999];
+    for (let round = 0; round < 300; round++) {
+      const socket = await connectRaw(directory);
+      for (let packet = 0; packet < 5; packet++) {
+        const data = randomBytes(8 + ((4 * (randomBytes(1)[0] ?? 0)) % 64));
+        data.writeUInt16LE(types[(randomBytes(1)[0] ?? 0) % types.length] ?? 0, 0);
+        if (data.length > 16) data.writeUInt32LE((4 << 16) | ((randomBytes(1)[0] ?? 0) % 32), 8);
+        try {
+          socket.send(
+            data,
+            Array.from({ length: (randomBytes(1)[0] ?? 0) % 8 }, () => fd),
+          );
+        } catch {
+          break; // dropped
+        }
+      }
+      socket.close();
+    }
+    closeFd(fd);
+    closeFd(directory);
+    // An answer after all of that: everything before it has been handled.
+    const later = await scratch.monitors.adopt(stateDir);
+    expect(later?.phase).to.equal('running');
+    later?.monitor.close();
+    await monitor.reopenLog();
+    expect(await openFiles()).to.be.at.most(before + 1);
+    await monitor.signal(9);
+    expect(await monitor.exited).to.include({ code: 137, lost: false });
   });
 
   describe('and memory', () => {
