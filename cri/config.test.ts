@@ -3,7 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { RuntimeError } from '../runtime/errors.js';
-import { documentation, loadConfig, printConfig } from './config.js';
+import { documentation } from './config-schema.js';
+import { loadConfig, printConfig } from './config.js';
 
 describe('configuration', () => {
   let directory: string;

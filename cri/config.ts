@@ -1,122 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
-import { z } from 'zod';
 import { RuntimeError, messageOf } from '../runtime/errors.js';
+import { type Config, configSchema, documentation, isList } from './config-schema.js';
 
-/**
- * The configuration: one schema that is type, check, default and documentation of every option.
- *
- * The file is TOML, each section a table; an unknown key is an error. `--set section.key=VALUE` takes a TOML value, or
- * plain text where the option is a string.
- */
-
-const absolutePath = z
-  .string()
-  .refine((text) => path.isAbsolute(text) && !text.includes('\0'), 'must be an absolute path');
-
-const seconds = z.int().min(0).max(86_400);
-
-export const configSchema = z.strictObject({
-  version: z.literal(1).default(1).describe('Version of this format.'),
-  root: absolutePath
-    .default('/var/lib/podwright')
-    .describe('Directory of images, layers and records. One daemon per directory.'),
-  state: absolutePath
-    .default('/run/podwright')
-    .describe('Directory of what dies with the boot: sockets, live state, exit records.'),
-  socket: absolutePath
-    .refine((text) => Buffer.byteLength(text) <= 100, 'must be at most 100 bytes')
-    .default('/run/podwright/podwright.sock')
-    .describe('Unix socket of the CRI, mode 0660.'),
-  log: z
-    .strictObject({
-      level: z
-        .enum(['error', 'warn', 'info', 'debug'])
-        .default('info')
-        .describe('Least severe level written.'),
-      format: z.enum(['text', 'json']).default('text').describe('Form of a line on standard error.'),
-    })
-    .prefault({}),
-  network: z
-    .strictObject({
-      conf_dir: absolutePath
-        .default('/etc/cni/net.d')
-        .describe('CNI configuration; the first file by name counts.'),
-      bin_dirs: z
-        .array(absolutePath)
-        .min(1)
-        .default(['/opt/cni/bin', '/usr/lib/cni'])
-        .describe('Where CNI plugins are looked for, in this order.'),
-      builtin: z
-        .boolean()
-        .default(false)
-        .describe('Use the built-in bridge network where conf_dir holds no configuration.'),
-      bridge: z
-        .string()
-        .regex(/^[a-zA-Z0-9_.-]{0,15}$/, 'must be a network interface name of at most 15 characters')
-        .default('')
-        .describe('Name of the built-in bridge; empty: pw- and the digits of this instance.'),
-      pool: z
-        .array(z.string().regex(/^[0-9a-fA-F.:]+\/\d{1,3}$/, 'must be an address range such as 10.88.0.0/16'))
-        .min(1)
-        .max(2)
-        .default(['10.88.0.0/16'])
-        .describe(
-          'Ranges of the built-in network, one per address family, until the kubelet names the pod range.',
-        ),
-    })
-    .prefault({}),
-  registry: z
-    .strictObject({
-      config_path: z
-        .array(absolutePath)
-        .default(['/etc/podwright/certs.d', '/etc/containerd/certs.d'])
-        .describe('Directories of HOST/hosts.toml: mirrors, certificates, plain http.'),
-      parallel_downloads: z.int().min(1).max(64).default(4).describe('Layers of one image fetched at once.'),
-      no_progress_timeout_seconds: seconds
-        .default(60)
-        .describe('A download that brings nothing for this long has failed; 0: never.'),
-    })
-    .prefault({}),
-  image: z
-    .strictObject({
-      pinned: z
-        .array(z.string().min(1))
-        .default([])
-        .describe("Images that the kubelet's garbage collection must leave alone."),
-    })
-    .prefault({}),
-  cgroup: z
-    .strictObject({
-      driver: z.literal('cgroupfs').default('cgroupfs').describe('Who manages cgroups.'),
-      parent: z
-        .string()
-        .regex(/^(\/[a-zA-Z0-9_.-]+)+$/, 'must be a path such as /podwright')
-        .default('/podwright')
-        .describe('Parent of the cgroups of pods that name none.'),
-    })
-    .prefault({}),
-  checkpoint: z
-    .strictObject({
-      criu: z.string().min(1).default('criu').describe('CRIU: a path, or a name looked up in PATH.'),
-    })
-    .prefault({}),
-  limits: z
-    .strictObject({
-      request_bytes: z
-        .int()
-        .min(65_536)
-        .max(268_435_456)
-        .default(16 * 1024 * 1024)
-        .describe('Longest request message; longer ones are refused unread.'),
-      shutdown_grace_seconds: seconds
-        .default(10)
-        .describe('How long calls in progress may go on after SIGTERM. Containers run on in any case.'),
-    })
-    .prefault({}),
-});
-
-export type Config = z.infer<typeof configSchema>;
+export type { Config };
 
 /** Where the value of an option comes from. */
 export type Origin = 'default' | `file ${string}` | 'command line';
@@ -183,21 +69,6 @@ function printOption(name: string, value: unknown, text: string, origin: Origin 
   return [`# ${text}${origin === undefined ? '' : ` (${origin})`}`, `${name} = ${JSON.stringify(value)}`];
 }
 
-/** The documentation of an option, from its schema. */
-export function documentation(key: readonly string[]): string {
-  return schemaAt(key)?.description ?? '';
-}
-
-function schemaAt(key: readonly string[]): z.ZodType | undefined {
-  let schema: z.ZodType | undefined = configSchema;
-  for (const name of key) {
-    const inner: z.ZodType | undefined =
-      schema instanceof z.ZodPrefault ? (schema.unwrap() as z.ZodType) : schema;
-    schema = inner instanceof z.ZodObject ? (inner.shape[name] as z.ZodType | undefined) : undefined;
-  }
-  return schema;
-}
-
 async function readConfigFile(file: string | undefined): Promise<string | undefined> {
   try {
     return await readFile(file ?? defaultConfigFile, 'utf8');
@@ -239,11 +110,6 @@ function settingValue(parse: Parse, text: string, key: string): unknown {
   } catch {
     return isList(key) ? text.split(',') : text;
   }
-}
-
-function isList(key: string): boolean {
-  const schema = schemaAt(key.split('.'));
-  return schema instanceof z.ZodDefault && schema.unwrap() instanceof z.ZodArray;
 }
 
 function assign(tree: Tree, key: readonly string[], value: unknown, setting: string): void {

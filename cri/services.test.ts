@@ -1,22 +1,14 @@
 import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import {
-  Container as CriContainer,
   ContainerState,
   ContainerStateValue,
   ImageServiceService,
   RuntimeServiceService,
   type ContainerFilter,
-  Image,
-  ListContainersResponse,
-  ListImagesResponse,
-  ListPodSandboxResponse,
-  PodSandbox,
   PodSandboxState,
 } from '../protos/gen/cri/runtime/v1/api.js';
 import { silentLogger } from '../runtime/base/logger.js';
-import { listEncoder } from './encoded-list.js';
-import { CpuRates } from './cpu-rates.js';
 import { containerConfig, podConfig, testImage } from './testing/fixtures.js';
 import { type TestServer, ask, openTestServer, refusal } from './testing/server.js';
 
@@ -329,49 +321,3 @@ describe('the services over a runtime in memory', () => {
 function imageSpec(image: string) {
   return { image, annotations: {}, userSpecifiedImage: '', runtimeHandler: '', imageRef: '' };
 }
-
-describe('a list of bytes', () => {
-  it('reads as the message it stands for, and encodes each value once', () => {
-    let encoded = 0;
-    for (const [encodeList, encodeItem] of [
-      [(items: CriContainer[]) => ListContainersResponse.encode({ containers: items }), CriContainer],
-      [(items: PodSandbox[]) => ListPodSandboxResponse.encode({ items }), PodSandbox],
-      [(items: Image[]) => ListImagesResponse.encode({ images: items }), Image],
-    ] as [(items: object[]) => { finish(): Uint8Array }, MessageFns][]) {
-      for (const length of [0, 1, 127, 128, 16_383, 16_384, 2_200_000]) {
-        const values = [{ id: 'a'.repeat(length) }, { id: 'b'.repeat(length) }];
-        const encode = listEncoder(({ id }: { readonly id: string }) => {
-          encoded++;
-          return encodeItem.encode(encodeItem.fromPartial({ id })).finish();
-        });
-        const expected = encodeList(values.map((value) => encodeItem.fromPartial(value))).finish();
-        expect(encode(values).equals(expected), `${length}`).to.equal(true);
-        encode([...values].reverse());
-      }
-    }
-    expect(encoded).to.equal(3 * 7 * 2);
-  });
-});
-
-interface MessageFns {
-  fromPartial(value: object): object;
-  encode(value: object): { finish(): Uint8Array };
-}
-
-describe('cpu rates', () => {
-  it('are those between two questions', () => {
-    const rates = new CpuRates();
-    const second = 1_000_000_000n;
-    expect(rates.read('a', { atNs: 0n, usageNs: 0n })).to.equal(undefined);
-    expect(rates.read('a', { atNs: 2n * second, usageNs: second })).to.equal(500_000_000n);
-    expect(rates.read('a', { atNs: 2n * second + 1n, usageNs: second }), 'asked at once again').to.equal(
-      500_000_000n,
-    );
-    expect(rates.read('b', { atNs: 2n * second, usageNs: second })).to.equal(undefined);
-    expect(rates.read('a', { atNs: 3n * second, usageNs: 0n }), 'a counter that began anew').to.equal(
-      undefined,
-    );
-    rates.forget('a');
-    expect(rates.read('a', { atNs: 4n * second, usageNs: second })).to.equal(undefined);
-  });
-});
