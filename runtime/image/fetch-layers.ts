@@ -2,7 +2,7 @@ import type { Digest } from '../base/digest.js';
 import type { KeyedLock } from '../base/keyed-lock.js';
 import { Limiter } from '../base/limiter.js';
 import type { ContentStore, Ingest } from '../content/types.js';
-import { isErrno, RuntimeError } from '../errors.js';
+import { codeOf, RuntimeError } from '../errors.js';
 import type { LayerStore, PreparedLayer } from '../snapshot/types.js';
 import { CommitQueue } from './commit-queue.js';
 import { downloadBlob } from './download.js';
@@ -87,15 +87,24 @@ async function prepareLayer(fetch: LayerFetch, index: number): Promise<PreparedL
     return await unpack(fetch, index, fetch.content.read(layer.digest));
   } catch (error) {
     fetch.signal.throwIfAborted();
-    if (!isDamagedBlob(error)) throw error;
+    if (!(await isDamaged(fetch.content, layer.digest))) throw error;
     await fetch.content.remove(layer.digest);
     return receiveLayer(fetch, index);
   }
 }
 
-/** The file in the content store is gone or was changed: it is downloaded again. */
-function isDamagedBlob(error: unknown): boolean {
-  return (error instanceof RuntimeError && error.reason === 'DigestMismatch') || isErrno(error, 'ENOENT');
+/** Whether the file of a blob is gone or was changed: then it is downloaded again. */
+async function isDamaged(content: ContentStore, digest: Digest): Promise<boolean> {
+  try {
+    await drain(content.read(digest));
+    return false;
+  } catch (error) {
+    return ['DataLoss', 'NotFound'].includes(codeOf(error));
+  }
+}
+
+async function drain(source: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const chunk of source) void chunk;
 }
 
 async function receiveLayer(fetch: LayerFetch, index: number): Promise<PreparedLayer> {
@@ -105,7 +114,7 @@ async function receiveLayer(fetch: LayerFetch, index: number): Promise<PreparedL
     return await receiveInto(ingest, fetch, index);
   } catch (error) {
     // What an earlier try left may have been damaged since: then everything is downloaded again, once.
-    if (ingest.left === 0 || !isDamagedBlob(error)) throw error;
+    if (ingest.left === 0 || codeOf(error) !== 'DataLoss') throw error;
     return receiveInto(await fetch.content.ingest(digest, size), fetch, index);
   }
 }

@@ -11,7 +11,10 @@ interface Shared<T> {
  * the last one has left, the work is aborted.
  */
 export class JoinedWork<T> {
+  /** What can be joined. */
   private readonly running = new Map<string, Shared<T>>();
+  /** What has not ended yet, also work that was aborted and unwinds. */
+  private readonly unfinished = new Set<Shared<T>>();
 
   async run(key: string, work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
@@ -26,19 +29,23 @@ export class JoinedWork<T> {
   }
 
   abortAll(reason: Error): void {
-    for (const { controller } of this.running.values()) controller.abort(reason);
+    for (const { controller } of this.unfinished) controller.abort(reason);
   }
 
   /** Resolves when nothing runs any more. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.running.values()].map(({ result }) => result));
+    await Promise.allSettled([...this.unfinished].map(({ result }) => result));
   }
 
   private start(key: string, work: (signal: AbortSignal) => Promise<T>): Shared<T> {
     const controller = new AbortController();
     const shared: Shared<T> = { result: work(controller.signal), controller, waiters: 0 };
     this.running.set(key, shared);
-    const ended = (): void => this.forget(key, shared);
+    this.unfinished.add(shared);
+    const ended = (): void => {
+      this.unfinished.delete(shared);
+      this.forget(key, shared);
+    };
     shared.result.then(ended, ended);
     return shared;
   }

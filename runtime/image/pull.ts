@@ -139,7 +139,7 @@ async function receive(
     missing.length,
     missing.reduce((sum, { digest, size }) => sum + (content.size(digest) === undefined ? size : 0), 0),
   );
-  await Promise.all([
+  const work = [
     ...documents.map(({ descriptor, content: document }) => content.write(descriptor.digest, document)),
     fetchLayers({
       layers: description.layers,
@@ -154,7 +154,10 @@ async function receive(
       onLayer: () => tracker.layerDone(),
       signal,
     }),
-  ]);
+  ];
+  // All must have ended before the lease does, also when one fails.
+  const outcomes = await Promise.allSettled(work);
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** A pull by tag also gives the name by digest: it stays when the tag moves on. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { RuntimeError } from '../../errors.js';
+import { codeOf, errnoOf, RuntimeError } from '../../errors.js';
 import type { LayerIngest, LayerStore, LayerUsage, PreparedLayer } from '../../snapshot/types.js';
 
 /**
@@ -30,9 +30,16 @@ export class MemoryLayerStore implements LayerStore {
     await this.onPrepare(ingest);
     const hash = createHash('sha256');
     let bytes = 0n;
-    for await (const chunk of decompressed(ingest)) {
-      hash.update(chunk);
-      bytes += BigInt(chunk.length);
+    try {
+      for await (const chunk of decompressed(ingest)) {
+        hash.update(chunk);
+        bytes += BigInt(chunk.length);
+      }
+    } catch (error) {
+      throw new RuntimeError(isZlibError(error) ? 'DataLoss' : codeOf(error), 'unpack layer', {
+        cause: error,
+        reason: reasonOf(error),
+      });
     }
     const actual = `sha256:${hash.digest('hex')}`;
     if (actual !== diffId)
@@ -72,4 +79,12 @@ export class MemoryLayerStore implements LayerStore {
 
 function decompressed({ mediaType, source }: LayerIngest): AsyncIterable<Uint8Array> {
   return mediaType.endsWith('gzip') ? pipeline(source, createGunzip(), () => undefined) : source;
+}
+
+function isZlibError(error: unknown): boolean {
+  return errnoOf(error)?.startsWith('Z_') === true;
+}
+
+function reasonOf(error: unknown): string | undefined {
+  return error instanceof RuntimeError ? error.reason : undefined;
 }

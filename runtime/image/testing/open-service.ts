@@ -15,7 +15,7 @@ export interface TestService extends AsyncDisposable {
   readonly layers: MemoryLayerStore;
   pull(reference: string, request?: Omit<PullRequest, 'reference'>): Promise<Image>;
   /** Ends this service and opens another over the same files and layers, as a restart does. */
-  reopen(): Promise<TestService>;
+  reopen(recover?: (test: { service: ImageService }) => void): Promise<TestService>;
 }
 
 type OpenContent = (options: { path: string; logger: typeof silentLogger }) => Promise<ContentStore>;
@@ -24,10 +24,12 @@ export interface TestServiceOptions extends Partial<ImageServiceOptions> {
   /** Given by the test: rooms do not import each other. */
   readonly openContent: OpenContent;
   readonly root?: string;
+  /** Done between opening and the sweep, as the recovery of containers is. */
+  readonly recover?: ((test: { service: ImageService }) => void) | undefined;
 }
 
 export async function openTestService(options: TestServiceOptions): Promise<TestService> {
-  const { openContent, root: givenRoot, ...serviceOptions } = options;
+  const { openContent, root: givenRoot, recover, ...serviceOptions } = options;
   const root = givenRoot ?? (await mkdtemp(path.join(tmpdir(), 'podwright-image-')));
   const content = await openContent({ path: path.join(root, 'images'), logger: silentLogger });
   const layers = options.layers instanceof MemoryLayerStore ? options.layers : new MemoryLayerStore();
@@ -40,6 +42,7 @@ export async function openTestService(options: TestServiceOptions): Promise<Test
     content,
     layers,
   });
+  recover?.({ service });
   await service.sweep();
   return {
     root,
@@ -50,9 +53,9 @@ export async function openTestService(options: TestServiceOptions): Promise<Test
       const { image } = await service.pull({ reference, ...request }, new AbortController().signal);
       return image;
     },
-    reopen: async () => {
+    reopen: async (recoverNext) => {
       await service.close();
-      return openTestService({ ...options, root, layers });
+      return openTestService({ ...options, root, layers, recover: recoverNext });
     },
     [Symbol.asyncDispose]: async () => {
       await service.close();
