@@ -87,10 +87,7 @@ function startUnpacker(run: UnpackRun): Child {
       fds: [inputRead ?? null, run.output ?? null, 2, recordWrite, run.directoryFd, run.sourceFd ?? null],
     });
     return {
-      input:
-        inputWrite === undefined
-          ? undefined
-          : new net.Socket({ fd: inputWrite, readable: false, writable: true }),
+      input: inputWrite === undefined ? undefined : openInput(inputWrite),
       record: new net.Socket({ fd: recordRead, readable: true, writable: false }),
       ended: waitPidfd(pidfd).then(() => void (ended = true)),
       kill: () => {
@@ -105,6 +102,17 @@ function startUnpacker(run: UnpackRun): Child {
     closeFd(recordWrite);
     if (inputWrite !== undefined && inputRead !== undefined) closeFd(inputRead);
   }
+}
+
+/** The pipe's own size (1 MiB) again is kept waiting here, so that neither side stands still for the other's turn. */
+function openInput(fd: Fd): net.Socket {
+  const options: net.SocketConstructorOpts & { writableHighWaterMark: number } = {
+    fd,
+    readable: false,
+    writable: true,
+    writableHighWaterMark: 1024 * 1024,
+  };
+  return new net.Socket(options);
 }
 
 function isStream(input: UnpackRun['input']): input is AsyncIterable<Uint8Array> {

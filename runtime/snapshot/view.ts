@@ -1,5 +1,5 @@
 import { close, constants, fstat, read, type Stats } from 'node:fs';
-import { readdir, readlink } from 'node:fs/promises';
+import { opendir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { closeFd, openat2, type Fd } from '../../native/index.js';
@@ -67,8 +67,14 @@ export class TreeView implements View {
   async list(directory: string): Promise<readonly string[]> {
     return this.withPath(directory, async (fd, stats) => {
       if (!stats.isDirectory()) throw refusal('FailedPrecondition', 'list', directory, 'no directory');
-      const names = await readdir(`/proc/self/fd/${fd}`, { encoding: 'latin1' });
-      if (names.length > LIST_LIMIT) throw refusal('ResourceExhausted', 'list', directory, 'too many names');
+      const names: string[] = [];
+      for await (const { name } of await opendir(`/proc/self/fd/${fd}`, {
+        encoding: 'latin1' as BufferEncoding,
+      })) {
+        if (names.length === LIST_LIMIT)
+          throw refusal('ResourceExhausted', 'list', directory, 'too many names');
+        names.push(name);
+      }
       return names;
     });
   }
