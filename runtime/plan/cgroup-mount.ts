@@ -4,7 +4,7 @@ import type { Mount } from '../spec/types.js';
 import { takeSlot } from './draft.js';
 import { MOUNT_ATTR_RDONLY, MS_PRIVATE } from './kernel.js';
 import type { MountOptions } from './mount-options.js';
-import { type MountTarget, destinationOf } from './mounts.js';
+import { type MountTarget, destinationOf } from './mount-target.js';
 import { hasOwnNamespace } from './namespaces.js';
 import type { PlanStep, Slot } from './steps.js';
 

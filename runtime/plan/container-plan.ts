@@ -5,7 +5,8 @@ import { addCgroupJoin } from './cgroup-join.js';
 import { type Draft, newDraft, takeSlot } from './draft.js';
 import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, O_CLOEXEC, O_DIRECTORY, O_PATH } from './kernel.js';
 import { parsePropagation } from './mount-options.js';
-import { type MountTarget, addLateMounts, addMounts, isBelow, splitProcMounts } from './mounts.js';
+import { type MountTarget, isBelow } from './mount-target.js';
+import { addLateMounts, addMounts, splitProcMounts } from './mounts.js';
 import { hasOwnNamespace, planNamespaces } from './namespaces.js';
 import type { ContainerPlanOptions } from './options.js';
 import { processSteps, stdioSteps } from './process.js';
@@ -98,8 +99,8 @@ function attachRootfs(draft: Draft, root: Slot, { rootfsMountpoint }: ContainerP
 }
 
 /** Host name and sysctls, where the namespace is the container's own to change. */
-function hostSettings({ hostname = '', domainname = '', linux }: Spec): readonly PlanStep[] {
-  const spec = { linux } as Spec;
+function hostSettings(spec: Spec): readonly PlanStep[] {
+  const { hostname = '', domainname = '', linux } = spec;
   const ownsUts = hasOwnNamespace(spec, 'uts');
   return [
     ...(ownsUts && hostname !== ''

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Device } from '../spec/types.js';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from './kernel.js';
-import { type MountTarget, isBelow } from './mounts.js';
+import { type MountTarget, isBelow } from './mount-target.js';
 import type { PlanStep, Slot } from './steps.js';
 
 /** OCI runtime-spec config-linux.md#default-devices. */

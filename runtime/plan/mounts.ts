@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { RuntimeError } from '../errors.js';
 import type { Mount } from '../spec/types.js';
 import { addCgroupMount } from './cgroup-mount.js';
@@ -6,20 +5,8 @@ import { addDevices } from './devices.js';
 import { type Draft, takeSlot } from './draft.js';
 import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SLAVE } from './kernel.js';
 import { type MountOptions, changesNothing, parseMountOptions } from './mount-options.js';
-import type { ContainerPlanOptions } from './options.js';
+import { type MountTarget, destinationOf, isBelow } from './mount-target.js';
 import type { PlanStep, Slot } from './steps.js';
-
-/** Where a container's mounts go while its plan is compiled. */
-export interface MountTarget {
-  readonly draft: Draft;
-  /** The rootfs mount. */
-  readonly root: Slot;
-  /** For descriptors that the very next steps use up. */
-  readonly scratch: Slot;
-  /** pidfd of the sandbox' pause process. */
-  readonly pause: Slot | undefined;
-  readonly options: ContainerPlanOptions;
-}
 
 /**
  * Attaches the spec's mounts in their order, the sandbox' /dev/shm among them, and makes the devices as soon as /dev is
@@ -55,15 +42,6 @@ export function addLateMounts(target: MountTarget, mounts: readonly Mount[]): vo
     }
     addMount(target, mount, false);
   }
-}
-
-export function isBelow(inner: string, outer: string): boolean {
-  return inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`);
-}
-
-export function destinationOf({ destination }: Mount): string {
-  const normal = path.posix.normalize(destination);
-  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
 function isBind(mount: Mount): boolean {
