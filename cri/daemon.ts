@@ -75,7 +75,7 @@ function describeMistake(reason: unknown): { readonly error: string; readonly st
 }
 
 function toRuntimeOptions(
-  { root, state, network, registry, image, cgroup }: Config,
+  { root, state, network, registry, image, cgroup, checkpoint }: Config,
   logger: Logger,
 ): RuntimeOptions {
   return {
@@ -96,5 +96,6 @@ function toRuntimeOptions(
       pinned: image.pinned,
     },
     cgroup,
+    checkpoint,
   };
 }

@@ -5,6 +5,7 @@ import { instanceOf } from './base/ids.js';
 import type { Logger } from './base/logger.js';
 import { openCgroupDriver } from './cgroup/index.js';
 import type { CgroupDriver } from './cgroup/types.js';
+import { openCheckpointer } from './checkpoint/index.js';
 import { Containers } from './container/service.js';
 import type { ContainerService } from './container/types.js';
 import { openContentStore } from './content/index.js';
@@ -53,6 +54,8 @@ export interface RuntimeOptions {
     readonly pinned: readonly string[];
   };
   readonly cgroup: { readonly driver: 'cgroupfs' | 'systemd'; readonly parent: string };
+  /** CRIU: a path, or a name looked up in PATH. */
+  readonly checkpoint: { readonly criu: string };
 }
 
 /** The runtime as a library: what a CRI server, or any other face, is built on. */
@@ -140,7 +143,14 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       print: printPlan,
       explain: explainFailure,
     },
-    checkpointer: undefined,
+    checkpointer: openCheckpointer({
+      criu: options.checkpoint.criu,
+      workDir: path.join(root, 'checkpoints'),
+      logger,
+      snapshots: snapshotter.snapshots,
+      images,
+      cgroups,
+    }),
   });
   const sandboxes: Sandboxes = new Sandboxes({
     podsDir: path.join(root, 'pods'),

@@ -43,7 +43,9 @@ export async function openInstance({
   }
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   await dropOtherBoot(state, bootId, logger);
-  for (const directory of ['pods', 'containers', 'checkpoints']) {
+  // Images of a checkpoint that a crash cut short are of no use to anybody.
+  await removeTree(path.join(root, 'checkpoints'));
+  for (const directory of ['pods', 'containers']) {
     await mkdir(path.join(state, directory), { recursive: true, mode: 0o700 });
   }
   return { bootId, close: () => closeFd(lock) };
@@ -59,8 +61,7 @@ async function dropOtherBoot(state: string, bootId: string, logger: Logger): Pro
   if (last !== undefined) {
     logger.info('the node was restarted: live state is dropped', { state });
     for (const name of await readdir(state)) {
-      if (name === 'pods' || name === 'containers' || name === 'checkpoints')
-        await removeTree(path.join(state, name));
+      if (name === 'pods' || name === 'containers') await removeTree(path.join(state, name));
     }
   }
   await writeFile(marker, bootId, { mode: 0o600 });

@@ -174,12 +174,14 @@ export interface Checkpointer {
 
 export interface CheckpointOptions {
   readonly id: string;
+  readonly name: string;
   readonly spec: Spec;
   readonly init: { readonly pid: number; readonly startTime: string };
   readonly cgroupPath: string;
   readonly imageId: string;
   readonly client: unknown;
   readonly createdAtNs: bigint;
+  readonly startedAtNs: bigint;
   readonly logPath: string | undefined;
   readonly location: string;
   readonly timeoutMs: number;

@@ -52,6 +52,7 @@ export async function writeState(containersDir: string, live: LiveContainer): Pr
     phase: state.phase === 'exited' ? 'exited' : 'created',
     init: 'init' in state ? state.init : undefined,
     exit: state.phase === 'exited' ? state.exit : undefined,
+    paused: state.phase === 'paused',
     resources: spec.linux?.resources,
     timingsMs,
   });

@@ -13,6 +13,7 @@ export async function pauseContainer(room: Containers, live: LiveContainer): Pro
       throw new RuntimeError('FailedPrecondition', `container is ${phase}, not running`);
     await room.deps.cgroups.open(live.value.cgroupPath).freeze();
     room.apply(live, { event: 'paused' });
+    await writeState(room.deps.containersDir, live);
     room.publish('changed', live);
   });
 }
@@ -23,6 +24,7 @@ export async function resumeContainer(room: Containers, live: LiveContainer): Pr
     if (phase !== 'paused') throw new RuntimeError('FailedPrecondition', `container is ${phase}, not paused`);
     await room.deps.cgroups.open(live.value.cgroupPath).thaw();
     room.apply(live, { event: 'resumed' });
+    await writeState(room.deps.containersDir, live);
     room.publish('changed', live);
   });
 }
@@ -84,12 +86,14 @@ export async function checkpointContainer(
       await checkpointer.checkpoint(
         {
           id,
+          name: created.name,
           spec,
           init: state.init,
           cgroupPath,
           imageId: created.image.id,
           client: created.client,
           createdAtNs,
+          startedAtNs: state.startedAtNs,
           logPath,
           location: request.location,
           timeoutMs: request.timeoutMs,

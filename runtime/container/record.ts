@@ -21,6 +21,8 @@ export interface ContainerStateFile {
   readonly phase: 'created' | 'exited';
   readonly init?: { readonly pid: number; readonly startTime: string } | undefined;
   readonly exit?: Exit | undefined;
+  /** Frozen on request; a container that is found frozen without it was being checkpointed. */
+  readonly paused?: boolean | undefined;
   /** The spec as started; its limits follow updates. */
   readonly resources?: Resources | undefined;
   readonly timingsMs: Readonly<Record<string, number>>;
@@ -57,6 +59,7 @@ const stateSchema = z.object({
       message: z.string(),
     })
     .optional(),
+  paused: z.boolean().optional(),
   resources: z.custom<Resources>((value) => typeof value === 'object' && value !== null).optional(),
   timingsMs: z.record(z.string(), z.number()),
 });

@@ -129,7 +129,7 @@ async function adopt(
   const sameBoot = record.bootId === deps.bootId;
   const adopted = sameBoot ? await deps.monitors.adopt(stateDir) : undefined;
   if (adopted !== undefined && adopted.phase !== 'creating') {
-    takeOver(room, live, adopted);
+    await takeOver(room, live, adopted, state.paused ?? false);
     deps.logger.info('container adopted', { containerId: record.id, phase: adopted.phase });
     return;
   }
@@ -137,10 +137,18 @@ async function adopt(
   finish(room, live, exit ?? lostExit());
 }
 
-function takeOver(room: Containers, live: LiveContainer, adopted: AdoptedMonitor): void {
+async function takeOver(
+  room: Containers,
+  live: LiveContainer,
+  adopted: AdoptedMonitor,
+  paused: boolean,
+): Promise<void> {
   room.apply(live, { event: 'created', init: adopted.monitor.init });
   if (adopted.phase === 'running' || adopted.phase === 'exited')
     room.apply(live, { event: 'started', atNs: adopted.startedAtNs });
+  const cgroup = room.deps.cgroups.open(live.value.cgroupPath);
+  if (paused && live.value.state.phase === 'running') room.apply(live, { event: 'paused' });
+  else if (await cgroup.isFrozen()) await cgroup.thaw();
   followExit(room, live, adopted.monitor);
 }
 
@@ -162,7 +170,10 @@ async function unmake(room: Containers, live: LiveContainer): Promise<void> {
 async function removeOrphans(room: Containers): Promise<void> {
   for (const { id, request } of room.list()) {
     if (room.deps.sandboxes.find(request.sandboxId) !== undefined) continue;
-    room.deps.logger.warn('container without sandbox removed', { containerId: id, podSandboxId: request.sandboxId });
+    room.deps.logger.warn('container without sandbox removed', {
+      containerId: id,
+      podSandboxId: request.sandboxId,
+    });
     await room.remove(id, new AbortController().signal);
   }
 }

@@ -1,0 +1,233 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { copyFile, mkdir, open, readFile, readlink, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { closeFd, openat2, removeTree, type Fd } from '../../native/index.js';
+import { criuCgMode, criuNetworkLockMethod, criuReqType } from '../../protos/gen/criu/rpc.js';
+import type { Logger } from '../base/logger.js';
+import type { CgroupDriver } from '../cgroup/types.js';
+import type { CheckpointOptions, Checkpointer } from '../container/deps.js';
+import { RuntimeError, isErrno, messageOf } from '../errors.js';
+import type { ImageService } from '../image/types.js';
+import type { Snapshots } from '../snapshot/types.js';
+import { writeArchive } from './archive.js';
+import { CriuProgram, noOptions, startCriu, type CriuVersion } from './criu.js';
+import { findExternal } from './external.js';
+import { describeCheckpoint } from './metadata.js';
+
+export interface CheckpointerOptions {
+  /** CRIU: a path, or a name that is looked for in PATH. */
+  readonly criu: string;
+  /** Images are written here before they go into the archive: on a disk, they are as large as the container's memory. */
+  readonly workDir: string;
+  readonly logger: Logger;
+  readonly snapshots: Pick<Snapshots, 'diff'>;
+  readonly images: Pick<ImageService, 'get'>;
+  readonly cgroups: CgroupDriver;
+}
+
+const AT_FDCWD = -100;
+/** Directory of CRIU's images in the archive. */
+export const IMAGES = 'checkpoint';
+/** CRIU's own limit when the caller sets none. */
+const DEFAULT_TIMEOUT_MS = 10 * 60 * 1000;
+/** How much later than CRIU's own time-out it is killed. */
+const KILL_GRACE_MS = 10_000;
+
+export function openCheckpointer(options: CheckpointerOptions): Checkpointer {
+  const criu = new CriuProgram(options.criu);
+  return { checkpoint: (container, signal) => checkpoint(options, criu, container, signal) };
+}
+
+/**
+ * Freezes the container, dumps it, packs its writable layer, lets it go on and writes the archive. Whatever fails, the
+ * container runs on and no file is left.
+ */
+async function checkpoint(
+  options: CheckpointerOptions,
+  criu: CriuProgram,
+  container: CheckpointOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { location, id, timeoutMs } = container;
+  if (!path.isAbsolute(location) || location.includes('\0')) {
+    throw new RuntimeError(
+      'InvalidArgument',
+      `checkpoint location ${JSON.stringify(location)} is no absolute path`,
+    );
+  }
+  const { program, version } = await criu.get();
+  const directory = path.join(options.workDir, `${id}-${randomBytes(4).toString('hex')}`);
+  const limitMs = timeoutMs > 0 ? timeoutMs : DEFAULT_TIMEOUT_MS;
+  const bounded = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+  await mkdir(path.join(directory, IMAGES), { recursive: true, mode: 0o700 });
+  try {
+    await whileFrozen(options.cgroups, container.cgroupPath, async () => {
+      await dump({ program, version, directory, container, limitMs, signal: bounded });
+      await packWritableLayer(options.snapshots, id, directory, bounded);
+    });
+    const names = await writeMetadata(options, container, directory, version);
+    await writeArchive(directory, [IMAGES, 'rootfs-diff.tar', ...names], location, bounded);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (bounded.aborted)
+      throw new RuntimeError('DeadlineExceeded', `checkpoint was not done within ${limitMs} ms`, {
+        cause: messageOf(error),
+      });
+    throw error;
+  } finally {
+    await removeTree(directory);
+  }
+}
+
+/** The container stands still for dump and writable layer alike, so that both are of one moment. */
+async function whileFrozen(
+  cgroups: CgroupDriver,
+  cgroupPath: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  const cgroup = cgroups.open(cgroupPath);
+  await cgroup.freeze();
+  try {
+    await work();
+  } finally {
+    await cgroup.thaw();
+  }
+}
+
+interface Dump {
+  readonly program: string;
+  readonly version: CriuVersion;
+  readonly directory: string;
+  readonly container: CheckpointOptions;
+  readonly limitMs: number;
+  readonly signal: AbortSignal;
+}
+
+async function dump({ program, version, directory, container, limitMs, signal }: Dump): Promise<void> {
+  const { init, spec } = container;
+  const binds = new Set(
+    (spec.mounts ?? []).filter(isBind).map((mount) => path.posix.normalize(mount.destination)),
+  );
+  binds.add('/dev/shm');
+  const external = await findExternal(init.pid, binds);
+  await writeDescriptors(init.pid, path.join(directory, IMAGES));
+  const imagesFd = openDirectory(path.join(directory, IMAGES));
+  const workFd = openDirectory(directory);
+  const process_ = startCriu(program);
+  const stop = setTimeout(() => void process_.close(), limitMs + KILL_GRACE_MS);
+  const abort = (): void => void process_.close();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await process_.request(criuReqType.DUMP, {
+      ...noOptions,
+      imagesDirFd: imagesFd,
+      workDirFd: workFd,
+      pid: init.pid,
+      leaveRunning: true,
+      logLevel: 4,
+      logFile: 'dump.log',
+      notifyScripts: true,
+      manageCgroups: true,
+      manageCgroupsMode: criuCgMode.SOFT,
+      orphanPtsMaster: true,
+      fileLocks: true,
+      timeout: Math.max(1, Math.ceil(limitMs / 1000)),
+      extMnt: external.mounts.map((mount) => ({ key: mount, val: mount })),
+      external: [...external.namespaces],
+      // Without established connections there is nothing to lock, with them CRIU refuses: no firewall of the pod is touched.
+      ...(version.number >= 31_700 ? { networkLock: criuNetworkLockMethod.SKIP } : {}),
+    });
+  } catch (error) {
+    throw new RuntimeError('FailedPrecondition', 'dump', {
+      cause: await withLog(error, path.join(directory, 'dump.log')),
+    });
+  } finally {
+    clearTimeout(stop);
+    signal.removeEventListener('abort', abort);
+    closeFd(imagesFd);
+    closeFd(workFd);
+    await process_.close();
+  }
+}
+
+function isBind({
+  type,
+  options,
+}: {
+  readonly type?: string | undefined;
+  readonly options?: readonly string[] | undefined;
+}): boolean {
+  return type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
+}
+
+function openDirectory(directory: string): Fd {
+  return openat2(AT_FDCWD, directory, { flags: constants.O_RDONLY | constants.O_DIRECTORY });
+}
+
+/** What descriptors 0 to 2 of init are, for the restore to give it new ones in their place. */
+async function writeDescriptors(pid: number, directory: string): Promise<void> {
+  const targets = await Promise.all([0, 1, 2].map((fd) => readlink(`/proc/${pid}/fd/${fd}`)));
+  await writeFile(path.join(directory, 'descriptors.json'), JSON.stringify(targets), { mode: 0o600 });
+}
+
+/** The last error lines of CRIU's log say what its error code does not. */
+async function withLog(error: unknown, logFile: string): Promise<string> {
+  const log = await readFile(logFile, 'utf8').catch(() => '');
+  const lines = log
+    .split('\n')
+    .filter((line) => line.includes('Error'))
+    .slice(-3);
+  return [messageOf(error), ...lines.map((line) => line.replace(/^\([\d.]+\)\s*/, '').trim())].join('; ');
+}
+
+async function packWritableLayer(
+  snapshots: Pick<Snapshots, 'diff'>,
+  id: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const file = await open(path.join(directory, 'rootfs-diff.tar'), 'wx', 0o600);
+  try {
+    await snapshots.diff(id, { fd: file.fd, compression: 'gzip' }, signal);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Everything beside the images; returns the names in the order of the archive. */
+async function writeMetadata(
+  { images }: CheckpointerOptions,
+  container: CheckpointOptions,
+  directory: string,
+  version: CriuVersion,
+): Promise<readonly string[]> {
+  const files = describeCheckpoint(container, images.get(container.imageId), version);
+  for (const [name, content] of Object.entries(files)) {
+    await writeFile(path.join(directory, name), JSON.stringify(content), { mode: 0o600 });
+  }
+  const optional: string[] = [];
+  for (const name of ['dump.log', 'stats-dump'])
+    if (await exists(path.join(directory, name))) optional.push(name);
+  if (container.logPath !== undefined) {
+    // The log belongs to the kubelet: it may be gone or rotated away, and is only for people to read.
+    await copyFile(container.logPath, path.join(directory, 'container.log')).then(
+      () => optional.push('container.log'),
+      (error: unknown) => {
+        if (!isErrno(error, 'ENOENT')) throw error;
+      },
+    );
+  }
+  return [...Object.keys(files), ...optional];
+}
+
+async function exists(file: string): Promise<boolean> {
+  return readlinkOrOpen(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function readlinkOrOpen(file: string): Promise<void> {
+  await (await open(file)).close();
+}

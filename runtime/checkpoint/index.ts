@@ -1,0 +1,1 @@
+export { openCheckpointer, type CheckpointerOptions } from './checkpointer.js';
