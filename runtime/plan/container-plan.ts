@@ -5,7 +5,7 @@ import { addCgroupJoin } from './cgroup-join.js';
 import { type Draft, newDraft, takeSlot } from './draft.js';
 import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, O_CLOEXEC, O_DIRECTORY, O_PATH } from './kernel.js';
 import { parsePropagation } from './mount-options.js';
-import { type MountTarget, isBelow } from './mount-target.js';
+import { type MountTarget, destinationOf, isBelow } from './mount-target.js';
 import { addLateMounts, addMounts, splitProcMounts } from './mounts.js';
 import { hasOwnNamespace, planNamespaces } from './namespaces.js';
 import type { ContainerPlanOptions } from './options.js';
@@ -63,9 +63,9 @@ function processOf({ process }: Spec): Process {
 }
 
 /**
- * The rootfs as a detached mount. Neither access to what redirect_dir and metacopy would leave in the upper directory nor
- * a shared index is wanted: the layer must stay readable as files. `volatile`: nothing in it outlives the boot, so
- * nothing waits for a sync of the whole host file system when it is unmounted.
+ * The rootfs as a detached mount. redirect_dir, metacopy and index are off, so that the writable layer stays readable as
+ * plain files. `volatile`: the layer does not outlive the boot, and an unmount must not wait until the whole file system
+ * below it is synced.
  */
 function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot {
   const out = takeSlot(draft);
@@ -123,7 +123,7 @@ export function sysctlSteps(sysctls: Readonly<Record<string, string>>): readonly
 }
 
 function coveredBy(mounts: ContainerPlanOptions['spec']['mounts'], path: string): boolean {
-  return mounts?.some(({ destination }) => isBelow(path, destination)) === true;
+  return mounts?.some((mount) => isBelow(path, destinationOf(mount))) === true;
 }
 
 function restrictedPaths(
