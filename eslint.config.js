@@ -9,7 +9,7 @@ export default defineConfig(
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.js'],
-    languageOptions: { sourceType: 'module' },
+    languageOptions: { sourceType: 'module', globals: { console: 'readonly', process: 'readonly' } },
   },
   {
     files: ['**/*.ts'],

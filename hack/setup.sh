@@ -10,6 +10,7 @@ level="${1:-quickstart}"
 quickstart_packages=(build-essential python3 libseccomp-dev libarchive-dev libisal-dev libssl-dev busybox-static nftables
   ca-certificates util-linux)
 test_packages=(iproute2 procps shellcheck)
+if [ "$(debian_release)" -le 12 ]; then test_packages+=(clang-format); fi
 bench_packages=(isal pigz pkgconf)
 
 # version_at_least WANTED ACTUAL

@@ -16,7 +16,7 @@ compile=(gcc -std=c11 -D_GNU_SOURCE "${warnings[@]}")
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 
 # newest_header: objects older than it are built again
-newest_header="$(ls -t ./*.h test/*.h | head -n 1)"
+newest_header="$(find . -name '*.h' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)"
 
 build() { # build SOURCE OBJECT
   if [ "$2" -ot "$1" ] || [ "$2" -ot "$newest_header" ]; then
