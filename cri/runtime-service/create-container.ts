@@ -3,7 +3,8 @@ import type {
   CreateContainerRequest,
   CreateContainerResponse,
 } from '../../protos/gen/cri/runtime/v1/api.js';
-import { RuntimeError } from '../../runtime/errors.js';
+import { Rollback } from '../../runtime/base/rollback.js';
+import { RuntimeError, messageOf } from '../../runtime/errors.js';
 import type { Image } from '../../runtime/image/types.js';
 import { findSandbox } from '../find.js';
 import { resolveDevices } from '../host-devices.js';
@@ -40,19 +41,28 @@ export async function createContainer(
   if (image === undefined) {
     throw new RuntimeError('NotFound', 'image', { subject: quote(wishes.image), cause: 'is not present' });
   }
-  const findings = await lookAround(config, wishes, image, call);
-  const container = await runtime.containers.create(
-    toContainerRequest(config, sandbox, host, findings),
-    signal,
-  );
-  return { containerId: container.id };
+  const rollback = new Rollback();
+  try {
+    const findings = await lookAround(wishes, image, { ...call, config, rollback });
+    const request = toContainerRequest(config, sandbox, host, findings);
+    return { containerId: (await runtime.containers.create(request, signal)).id };
+  } catch (error) {
+    await rollback.run((step, undoError) =>
+      call.log.warn('undo of a failed container failed', { step, error: messageOf(undoError) }),
+    );
+    throw error;
+  }
+}
+
+interface Surroundings extends Omit<Call, 'config'> {
+  readonly config: ContainerConfig;
+  readonly rollback: Rollback;
 }
 
 async function lookAround(
-  config: ContainerConfig,
   wishes: ContainerWishes,
   image: Image,
-  { runtime, host, userDatabases }: Call,
+  { config, rollback, runtime, host, userDatabases }: Surroundings,
 ): Promise<ContainerFindings> {
   const capabilities = toCapabilities(
     config.linux?.securityContext?.capabilities,
@@ -60,11 +70,13 @@ async function lookAround(
     host.capabilities,
   );
   const chainId = image.layers.at(-1)?.chainId ?? '';
-  const [files, volumes, devices, seccomp] = await Promise.all([
+  const [files, devices, seccomp] = await Promise.all([
     userDatabases.of(chainId),
-    resolveVolumes(wishes.volumes),
     resolveDevices(wishes.devices, wishes.privileged),
     loadSeccomp(wishes.seccomp, capabilities.bounding ?? [], runtime.seccomp),
   ]);
-  return { image, user: resolveUser(wishes.user, image.config.user, files), volumes, devices, seccomp };
+  const user = resolveUser(wishes.user, image.config.user, files);
+  // Last, because it may make directories.
+  const volumes = await resolveVolumes(wishes.volumes, rollback);
+  return { image, user, volumes, devices, seccomp };
 }

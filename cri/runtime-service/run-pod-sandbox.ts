@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import type { RunPodSandboxRequest, RunPodSandboxResponse } from '../../protos/gen/cri/runtime/v1/api.js';
 import { wrapError } from '../../runtime/errors.js';
+import { makeHostDirectory } from '../host-directory.js';
 import { readHostFiles } from '../host.js';
 import type { Call } from '../rpc.js';
 import { toLogDirectory } from '../translate/log-path.js';
@@ -12,16 +12,21 @@ export async function runPodSandbox(
 ): Promise<RunPodSandboxResponse> {
   const files = await readHostFiles(neededHostFiles(config));
   const request = toSandboxRequest(config, runtimeHandler, host, files);
-  await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
-  const sandbox = await runtime.sandboxes.run(request, signal);
-  return { podSandboxId: sandbox.id };
+  const undo = await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
+  try {
+    const sandbox = await runtime.sandboxes.run(request, signal);
+    return { podSandboxId: sandbox.id };
+  } catch (error) {
+    await undo();
+    throw error;
+  }
 }
 
 /** The kubelet makes it beforehand, crictl does not. */
-async function makeLogDirectory(directory: string): Promise<void> {
-  if (directory === '') return;
+async function makeLogDirectory(directory: string): Promise<() => Promise<void>> {
+  if (directory === '') return async () => undefined;
   try {
-    await mkdir(directory, { recursive: true, mode: 0o755 });
+    return await makeHostDirectory(directory);
   } catch (error) {
     throw wrapError('log directory', error, directory);
   }
