@@ -36,8 +36,15 @@ ar rcs "$out/helper.a" "${objects[@]}" || exit 1
 if [ "$out/probe" -ot test/probe.c ]; then
   "${compile[@]}" -static -Os test/probe.c -o "$out/probe" || exit 1
 fi
+# The program as it is shipped: static, without sanitizers, whose memory is measured.
+newest_source="$(ls -t ./*.c ./*.h | head -n 1)"
+if [ "$out/podwright-init" -ot "$newest_source" ]; then
+  "${compile[@]}" -static -no-pie -fno-pie -Os -ffunction-sections -fdata-sections -Wl,--gc-sections -s ./*.c \
+    -o "$out/podwright-init" || exit 1
+fi
 PROBE="$(realpath "$out")/probe"
-export PROBE
+HELPER="$(realpath "$out")/podwright-init"
+export PROBE HELPER
 
 link() { # link SOURCE PROGRAM
   "${compile[@]}" "${sanitize[@]}" "$1" "$out/helper.a" -o "$2" || exit 1

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/sysmacros.h>
 
 void step_setsid(struct stage *s, struct plan_values *v) {
     plan_u32(v);

@@ -54,7 +54,8 @@ bool fixture_make(struct fixture *f) {
         skip("launches", probe ? "needs root" : "PROBE names no program");
         return false;
     }
-    snprintf(f->base, sizeof f->base, "/tmp/podwright-test-XXXXXX");
+    const char *scratch = getenv("TMPDIR");
+    snprintf(f->base, sizeof f->base, "%s/podwright-test-XXXXXX", scratch ? scratch : "/tmp");
     if (!mkdtemp(f->base) || chmod(f->base, 0755) < 0)
         abort();
     static const char *const dirs[] = {"layers",       "layers/0",     "layers/0/bin", "layers/0/etc",

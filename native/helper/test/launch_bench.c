@@ -4,6 +4,7 @@
 #include "tap.h"
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -18,9 +19,18 @@ static int compare(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* Processor time of every process we have waited for; unlike the clock it does not count who else runs. */
+static double cpu_ms(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
+}
+
 static void measure(struct fixture *f, const char *name, uint64_t flags, bool mounts) {
     enum { RUNS = 300 };
     static double times[RUNS];
+    double cpu = cpu_ms();
     for (int i = 0; i < RUNS; i++) {
         struct builder b = {0};
         add_rootfs(&b, f, flags);
@@ -32,12 +42,14 @@ static void measure(struct fixture *f, const char *name, uint64_t flags, bool mo
         double from = now_ms();
         struct outcome o = run(&b, &f->launch);
         times[i] = now_ms() - from;
-        if (o.child_status != 0)
+        if (o.child_status != 0) {
             show(&o);
+            exit(1);
+        }
     }
     qsort(times, RUNS, sizeof *times, compare);
-    printf("%-44s p50 %.2f ms  p90 %.2f ms  min %.2f ms\n", name, times[RUNS / 2], times[RUNS * 9 / 10],
-           times[0]);
+    printf("%-44s p50 %.2f ms  min %.2f ms  processor %.2f ms\n", name, times[RUNS / 2], times[0],
+           (cpu_ms() - cpu) / RUNS);
 }
 
 int main(void) {

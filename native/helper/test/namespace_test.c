@@ -2,6 +2,7 @@
 #include "../kernel.h"
 #include "fixture.h"
 #include "tap.h"
+#include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
 
@@ -39,6 +40,21 @@ static void add_host_command(struct builder *b, const char *const *argv) {
     add_exec(b, argv);
 }
 
+/* Waits for it, at most ten seconds. */
+static bool has_no_children(pid_t pid) {
+    char path[64], text[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+    for (int i = 0; i < 1000; i++) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, text, sizeof text);
+        close(fd);
+        if (n <= 0)
+            return n == 0;
+        poll(NULL, 0, 10);
+    }
+    return false;
+}
+
 static void test_shared_pid(void) {
     struct outcome pause = start_pause(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWIPC);
     struct builder b = {0};
@@ -54,7 +70,7 @@ static void test_shared_pid(void) {
     add_file_system(&b, "proc", "/proc", NULL, 0);
     add(&b, CHILD, PLAN_CAP_BOUNDING, "q", (uint64_t)0);
     add_probe(&b, "process", "", "fds", "", "cat", "/proc/1/comm", "cat", "/proc/sys/kernel/hostname", "list",
-              "/proc/1/root", "list", "/proc/1/fd", "cat", "/dev/shm/mark", NULL);
+              "/proc/1/root", "list", "/proc/1/fd", "cat", "/dev/shm/mark", "orphan", "", NULL);
     struct outcome o = fixture_run(&f, &b);
     exited(&o, 0, "a container in a shared pid namespace");
     ok(fixture_printed(&f, "podwright-pause"), "pause is its pid 1");
@@ -63,6 +79,7 @@ static void test_shared_pid(void) {
     ok(fixture_printed(&f, "shared-host"), "it has the sandbox' host name");
     ok(fixture_printed(&f, "shared"), "a mount out of another mount namespace");
     ok(fixture_printed(&f, "fd 2") && strstr(f.text, "fd 3") == NULL, "nothing else is open");
+    ok(has_no_children(pause.child), "pause reaps what the container leaves");
     stop_pause(&pause);
     is(pause.child_status, 0, "pause outlives the container and ends on SIGTERM");
 }

@@ -56,7 +56,8 @@ static void test_pod(void) {
         skip("the bridge answers", "ping is not installed");
     if (tap_failed)
         printf("# %s\n", f.text);
-    /* Once more: bridge and its addresses are there already. The veth goes with its namespace, but not at once. */
+    /* Once more: bridge and its addresses are there already. The veth goes with its namespace, but not at
+     * once. */
     add(&b, PARENT, PLAN_LINK_DELETE, "t", "pwtesthost");
     add_pod(&b), add(&b, CHILD, PLAN_STDIO, "ww", 0u, 0u),
         add_exec(&b, (const char *const[]){"/bin/true", NULL});

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void print_fds(void) {
@@ -81,6 +82,24 @@ static void print_tty(void) {
         close(fd);
 }
 
+/* A grandchild whose parent is gone when it ends. */
+static void leave_orphan(void) {
+    int ends[2];
+    if (pipe(ends) < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (fork() == 0) {
+            char byte;
+            close(ends[1]);
+            while (read(ends[0], &byte, 1) > 0) /* until our parent and its parent are gone */
+                ;
+        }
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+}
+
 /* Pairs of a question and its subject. */
 int main(int argc, char **argv) {
     int code = 0;
@@ -100,6 +119,8 @@ int main(int argc, char **argv) {
             print_process();
         else if (strcmp(what, "tty") == 0)
             print_tty();
+        else if (strcmp(what, "orphan") == 0)
+            leave_orphan();
         else if (strcmp(what, "env") == 0)
             printf("%s=%s\n", subject, getenv(subject) ? getenv(subject) : "");
         else if (strcmp(what, "exit") == 0)
