@@ -97,15 +97,31 @@ static void die_with_parent(int parent_lives) {
     (void)close(parent_lives);
 }
 
+static volatile sig_atomic_t confined_pid;
+static volatile sig_atomic_t asked_to_end;
+
+/* Whoever sends SIGTERM finds nobody writing any more when this process has ended. */
+static void end_confined(int signal_number) {
+    (void)signal_number;
+    asked_to_end = 1;
+    if (confined_pid > 0)
+        (void)kill((pid_t)confined_pid, SIGKILL);
+}
+
 static void fork_into_namespace(void) {
     int lives[2];
     check(pipe2(lives, O_CLOEXEC), "pipe");
+    (void)signal(SIGTERM, end_confined);
     pid_t child = fork();
     check(child, "fork");
     if (child > 0) {
+        confined_pid = child;
+        if (asked_to_end)
+            (void)kill(child, SIGKILL);
         (void)close(lives[0]);
         _exit(wait_for(child));
     }
+    (void)signal(SIGTERM, SIG_DFL);
     (void)close(lives[1]);
     die_with_parent(lives[0]);
 }

@@ -39,7 +39,8 @@ const failureSchema = z.object({
 
 type Failure = z.infer<typeof failureSchema>;
 
-const SIGKILL = 9;
+/** Ends the confined process and waits for it: then nothing is written any more. */
+const SIGTERM = 15;
 /** A record lists directories; a layer with more of them than fit here is refused. */
 const RECORD_LIMIT_BYTES = 64 * 1024 * 1024;
 
@@ -91,7 +92,7 @@ function startUnpacker(run: UnpackRun): Child {
       record: new net.Socket({ fd: recordRead, readable: true, writable: false }),
       ended: waitPidfd(pidfd).then(() => void (ended = true)),
       kill: () => {
-        if (!ended) pidfdSendSignal(pidfd, SIGKILL);
+        if (!ended) pidfdSendSignal(pidfd, SIGTERM);
       },
     };
   } catch (error) {
