@@ -36,6 +36,9 @@ function capabilityLines(status: string): Record<string, bigint> {
 describe('a container from its plan', function () {
   let box: Busybox;
 
+  // Real containers, on machines that may be busy.
+  this.timeout(60_000);
+
   before(async function () {
     const reason = whyNoContainers();
     if (reason !== undefined) {

@@ -7,6 +7,9 @@ describe('a container from its plan, under a monitor', function () {
   let box: Busybox;
   let scratch: MonitorScratch;
 
+  // Real containers, on machines that may be busy.
+  this.timeout(60_000);
+
   before(async function () {
     const reason = whyNoContainers();
     if (reason !== undefined) {

@@ -14,6 +14,9 @@ describe('mount propagation of a container', function () {
   let shared: string;
   const living: Running[] = [];
 
+  // Real containers, on machines that may be busy.
+  this.timeout(60_000);
+
   before(async function () {
     const reason = whyNoContainers();
     if (reason !== undefined) {

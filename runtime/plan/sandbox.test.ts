@@ -41,6 +41,9 @@ describe('a sandbox from its plan', function () {
   let box: Busybox;
   const living: Running[] = [];
 
+  // Real containers, on machines that may be busy.
+  this.timeout(60_000);
+
   before(async function () {
     const reason = whyNoContainers();
     if (reason !== undefined) {
