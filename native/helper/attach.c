@@ -2,6 +2,7 @@
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -99,11 +100,32 @@ static int take_fds(struct request *request, uint32_t flags, struct attached *cl
     return next == request->fd_count && next > 0 ? 0 : -EINVAL;
 }
 
-static struct attached *free_client(void) {
+static struct attached *find_free(void) {
     for (uint32_t i = 0; i < MONITOR_ATTACHED; i++)
         if (!clients[i].used)
             return &clients[i];
     return NULL;
+}
+
+/* Drops clients whose going the loop has not come to yet. */
+static void drop_gone(void) {
+    for (uint32_t i = 0; i < MONITOR_ATTACHED * LOG_STREAMS; i++) {
+        struct attached *client = &clients[i / LOG_STREAMS];
+        struct output *output = &client->outputs[i % LOG_STREAMS];
+        struct pollfd state = {.fd = client->used ? output->fd : -1};
+        if (state.fd < 0 || poll(&state, 1, 0) <= 0)
+            continue;
+        loop_close(&output->fd);
+        drop_if_done(client);
+    }
+}
+
+static struct attached *free_client(void) {
+    struct attached *client = find_free();
+    if (client != NULL)
+        return client;
+    drop_gone();
+    return find_free();
 }
 
 int attach_open(struct request *request, const char **message) {

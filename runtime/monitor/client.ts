@@ -1,13 +1,16 @@
+import { constants } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { seqpacketConnect, seqpacketOpen, type Fd } from '../../native/index.js';
 import { within } from '../base/deadline.js';
-import { RuntimeError, isErrno } from '../errors.js';
+import { RuntimeError, SystemError, isErrno, messageOf } from '../errors.js';
 import type { Monitor, MonitorExecution } from '../container/deps.js';
-import { MonitorConnection } from './connection.js';
+import { MonitorConnection, type Answer } from './connection.js';
 import { openDirectory, planFile, withFds } from './descriptors.js';
 import { exitOf, lostExit, readExitRecord, type ContainerExit } from './exit-record.js';
 import { MAX_PASSED_FDS, MONITOR_SOCKET_NAME, frameFlags, type FrameValues } from './frames.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
+const RECONNECT_DELAY_MS = 100;
 
 export const monitorPhases = ['creating', 'created', 'running', 'exited'] as const;
 export type MonitorPhase = (typeof monitorPhases)[number];
@@ -84,6 +87,9 @@ export class MonitorClient implements Monitor {
   #connection: MonitorConnection | undefined;
   #init: Monitor['init'] | undefined;
   #following = true;
+  #hasExited = false;
+  /** Settles when it is known what the end of the last connection means. */
+  #decided: Promise<void> = Promise.resolve();
   #resolveExited: (exit: ContainerExit) => void = () => undefined;
 
   constructor(options: ClientOptions) {
@@ -163,7 +169,7 @@ export class MonitorClient implements Monitor {
       },
       onLog: this.#options.onLog,
       onClose: () => {
-        void this.#onClose();
+        this.#decided = this.#decide();
       },
     };
   }
@@ -176,12 +182,19 @@ export class MonitorClient implements Monitor {
   }
 
   /** The monitor is gone, or has dropped us: its record, else a new connection, else a record written meanwhile. */
-  async #onClose(): Promise<void> {
+  async #decide(): Promise<void> {
     this.#connection = undefined;
-    if (!this.#following) return;
-    const record = await this.#readRecord();
-    if (record === undefined && (await this.connect().catch(() => undefined)) !== undefined) return;
-    this.#finish(record ?? (await this.#readRecord()) ?? lostExit());
+    while (this.#following) {
+      const record = await this.#readRecord();
+      try {
+        if (record === undefined && (await this.connect()) !== undefined) return;
+        this.#finish(record ?? (await this.#readRecord()) ?? lostExit());
+      } catch (error) {
+        // There is a monitor, so nothing is lost yet.
+        this.#options.onLog(2, messageOf(error));
+        await delay(RECONNECT_DELAY_MS);
+      }
+    }
   }
 
   async #readRecord(): Promise<ContainerExit | undefined> {
@@ -190,6 +203,7 @@ export class MonitorClient implements Monitor {
 
   #finish(exit: ContainerExit): void {
     this.#following = false;
+    this.#hasExited = true;
     this.#resolveExited(exit);
   }
 
@@ -228,9 +242,8 @@ export class MonitorClient implements Monitor {
     refuseTooMany(passedFds);
     const { helperFd, nullFd } = this.#options;
     const { stdin = nullFd, stdout = nullFd, stderr = nullFd } = stdio;
-    const connection = this.#connected();
-    const { request, values, fds, exited } = await withFds(async (keep) =>
-      connection.ask(
+    const { values, fds, exited, kill } = await withFds(async (keep) =>
+      this.#ask(
         'exec',
         { flags: flagsOf({ tty, cgroup: cgroupPath !== undefined }), execCgroup: cgroupPath },
         [
@@ -242,15 +255,17 @@ export class MonitorClient implements Monitor {
         ],
       ),
     );
-    const kill = async (): Promise<void> => {
-      connection.killExec(request);
-    };
     return { pid: values.pid ?? 0, terminal: fds[0], exited, kill };
   }
 
   /** Sends a signal to init. @throws SystemError ESRCH if it has ended */
   async signal(signal: number): Promise<void> {
-    await this.#ask('signal', { signal });
+    try {
+      await this.#ask('signal', { signal });
+    } catch (error) {
+      if (!this.#hasExited) throw error;
+      throw new SystemError({ syscall: 'kill', errno: constants.errno.ESRCH, code: 'ESRCH', path: 'init' });
+    }
   }
 
   /** The size of the container's terminal. */
@@ -278,13 +293,17 @@ export class MonitorClient implements Monitor {
     await this.#ask('close-stdin');
   }
 
-  #ask(...call: Parameters<MonitorConnection['ask']>): ReturnType<MonitorConnection['ask']> {
-    return this.#connected().ask(...call);
-  }
-
-  #connected(): MonitorConnection {
-    if (this.#connection === undefined) throw new RuntimeError('Unavailable', 'the monitor has ended');
-    return this.#connection;
+  /** A call that the container's end has overtaken says so. */
+  async #ask(...call: Parameters<MonitorConnection['ask']>): Promise<Answer> {
+    try {
+      if (this.#connection === undefined)
+        throw new RuntimeError('Unavailable', 'the monitor cannot be reached');
+      return await this.#connection.ask(...call);
+    } catch (error) {
+      if (!(error instanceof RuntimeError) || error.code !== 'Unavailable') throw error;
+      await this.#decided;
+      throw this.#hasExited ? new RuntimeError('FailedPrecondition', 'the container has ended') : error;
+    }
   }
 }
 

@@ -13,12 +13,13 @@ export interface ConnectionHandlers {
 }
 
 export interface Answer {
-  readonly request: number;
   readonly values: FrameValues;
   /** The receiver's to close. */
   readonly fds: readonly Fd[];
   /** The end of what an EXEC started. */
   readonly exited: Promise<ExecExit>;
+  /** Kills that; nothing happens if it has ended. */
+  readonly kill: () => Promise<void>;
 }
 
 export interface ExecExit {
@@ -62,11 +63,6 @@ export class MonitorConnection {
       this.#send(encodeFrame(type, request, values), fds);
       this.#asked.set(request, { resolve, reject });
     });
-  }
-
-  /** Kills what the EXEC with this request started; nothing happens if that has ended. */
-  killExec(request: number): void {
-    if (this.#execs.has(request)) this.#send(encodeFrame('exec-kill', request));
   }
 
   /** The end of the other side may be known here before the loop tells it. */
@@ -129,21 +125,30 @@ export class MonitorConnection {
       case 'failed':
         take(this.#asked, request)?.reject(failureOf(values));
         return false;
+      case 'exec-started':
+        return this.#answer(request, { values, fds, ...this.#follow(request) });
       default:
-        return this.#answer(type === 'exec-started', { request, values, fds });
+        return this.#answer(request, { values, fds, exited: never, kill: async () => undefined });
     }
   }
 
-  #answer(isExec: boolean, answer: Omit<Answer, 'exited'>): boolean {
-    const asked = take(this.#asked, answer.request);
-    if (asked === undefined) return false;
-    const exited = isExec
-      ? new Promise<ExecExit>((resolve, reject) => this.#execs.set(answer.request, { resolve, reject }))
-      : never;
+  #answer(request: number, answer: Answer): boolean {
+    const asked = take(this.#asked, request);
+    asked?.resolve(answer);
+    return asked !== undefined;
+  }
+
+  /** Registered before the next packet, which may be its end. */
+  #follow(request: number): Pick<Answer, 'exited' | 'kill'> {
+    const exited = new Promise<ExecExit>((resolve, reject) => {
+      this.#execs.set(request, { resolve, reject });
+    });
     // Whoever gave up on the command does not wait for its end.
     exited.catch(() => undefined);
-    asked.resolve({ ...answer, exited });
-    return true;
+    const kill = async (): Promise<void> => {
+      if (this.#execs.has(request)) this.#send(encodeFrame('exec-kill', request));
+    };
+    return { exited, kill };
   }
 }
 

@@ -110,7 +110,8 @@ describe('a monitor', function () {
       const { monitor } = await scratch.launch(initPlan(shell('true')));
       await monitor.signal(9);
       expect(await monitor.exited).to.include({ code: 137, signal: 9, startedAtNs: 0n, oomKilled: false });
-      expect(await rejection(monitor.start())).to.have.property('code', 'Unavailable');
+      expect(await rejection(monitor.start())).to.have.property('code', 'FailedPrecondition');
+      expect(await rejection(monitor.signal(15))).to.have.property('code', 'ESRCH');
     });
 
     it('starts once, and says so again to a daemon that asks anew', async () => {
