@@ -1,3 +1,6 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import {
@@ -288,6 +291,23 @@ describe('the services over a runtime in memory', () => {
       INVALID_ARGUMENT,
       /image/,
     );
+  });
+
+  it('leave no directory of the host behind when they refuse', async () => {
+    const scratch = await mkdtemp(path.join(os.tmpdir(), 'pw-services-'));
+    const mounts = [{ containerPath: '/data', hostPath: path.join(scratch, 'volume/deep') }];
+    const podSandboxId = await runPod();
+    const create = (command: string[]) =>
+      ask(server.client, RuntimeServiceService.createContainer, {
+        podSandboxId,
+        config: containerConfig({ mounts, command }),
+        sandboxConfig: undefined,
+      });
+    expect((await refusal(create(['']))).code).to.equal(status.INVALID_ARGUMENT);
+    expect(await readdir(scratch)).to.deep.equal([]);
+    await create(['/bin/true']);
+    expect(await readdir(path.join(scratch, 'volume'))).to.deep.equal(['deep']);
+    await rm(scratch, { recursive: true });
   });
 
   it('show an image, and an absent one as nothing', async () => {
