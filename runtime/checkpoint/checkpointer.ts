@@ -62,8 +62,8 @@ async function checkpoint(
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
   await mkdir(path.join(directory, IMAGES), { recursive: true, mode: 0o700 });
   try {
-    await whileFrozen(options.cgroups, container.cgroupPath, async () => {
-      await dump({ program, version, directory, container, limitMs, signal: bounded });
+    await whileFrozen(options.cgroups, container.cgroupPath, async (freezer) => {
+      await dump({ freezer, program, version, directory, container, limitMs, signal: bounded });
       await packWritableLayer(options.snapshots, id, directory, bounded);
     });
     const names = await writeMetadata(options, container, directory, version);
@@ -84,18 +84,20 @@ async function checkpoint(
 async function whileFrozen(
   cgroups: CgroupDriver,
   cgroupPath: string,
-  work: () => Promise<void>,
+  work: (freezer: string | undefined) => Promise<void>,
 ): Promise<void> {
   const cgroup = cgroups.open(cgroupPath);
   await cgroup.freeze();
   try {
-    await work();
+    await work(cgroup.directories.get('freezer') ?? cgroup.directories.get(''));
   } finally {
     await cgroup.thaw();
   }
 }
 
 interface Dump {
+  /** The frozen cgroup's directory: CRIU would wait for ever for a frozen task that it does not know to be frozen. */
+  readonly freezer: string | undefined;
   readonly program: string;
   readonly version: CriuVersion;
   readonly directory: string;
@@ -104,7 +106,15 @@ interface Dump {
   readonly signal: AbortSignal;
 }
 
-async function dump({ program, version, directory, container, limitMs, signal }: Dump): Promise<void> {
+async function dump({
+  freezer,
+  program,
+  version,
+  directory,
+  container,
+  limitMs,
+  signal,
+}: Dump): Promise<void> {
   const { init, spec } = container;
   const binds = new Set(
     (spec.mounts ?? []).filter(isBind).map((mount) => path.posix.normalize(mount.destination)),
@@ -131,6 +141,7 @@ async function dump({ program, version, directory, container, limitMs, signal }:
       manageCgroups: true,
       manageCgroupsMode: criuCgMode.SOFT,
       orphanPtsMaster: true,
+      freezeCgroup: freezer,
       fileLocks: true,
       timeout: Math.max(1, Math.ceil(limitMs / 1000)),
       extMnt: external.mounts.map((mount) => ({ key: mount, val: mount })),

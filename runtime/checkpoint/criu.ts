@@ -70,6 +70,8 @@ export function connectCriu(fd: Fd, end: () => Promise<void>): Criu {
     request: async (type, opts, onNotify) => converse(socket, queue, { type, opts }, onNotify),
     close: async () => {
       socket.close();
+      // A socket that we close ourselves tells us nothing more.
+      queue.end();
       await end();
     },
   };
