@@ -316,6 +316,55 @@ static void test_many_layers(void) {
     failed(&o, PLAN_OVERLAY, ENOENT, "a layer that is missing");
 }
 
+/* Swaps a directory of a shared volume for a link to the host, for ever. */
+static pid_t start_swapper(void) {
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    char *one = strdup(fixture_path(&f, "host/volume/dir")),
+         *other = strdup(fixture_path(&f, "host/volume/link"));
+    for (;;)
+        syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2u /* RENAME_EXCHANGE */);
+}
+
+/* Whatever a neighbour does to a volume while a container starts, nothing happens outside it. RACES=N for
+ * more. */
+static void test_race(void) {
+    static const char *const options[] = {"mode=755", NULL};
+    unsigned races = getenv("RACES") ? (unsigned)atoi(getenv("RACES")) : 150, started = 0;
+    reset_layer();
+    fixture_mkdir(&f, "canary");
+    fixture_mkdir(&f, "host/volume");
+    fixture_mkdir(&f, "host/volume/dir");
+    if (symlink(fixture_path(&f, "canary"), fixture_path(&f, "host/volume/link")) < 0)
+        abort();
+    pid_t swapper = start_swapper();
+    for (unsigned i = 0; i < races; i++) {
+        struct builder b = {0};
+        char dir[64], file[64], mount[64];
+        snprintf(dir, sizeof dir, "/volume/dir/made%u/below", i);
+        snprintf(file, sizeof file, "/volume/dir/file%u", i);
+        snprintf(mount, sizeof mount, "/volume/dir/mount%u/deep", i);
+        add(&b, PARENT, PLAN_OPEN_TREE, "sstw", 20u, NONE, fixture_path(&f, "host/volume"), 0u);
+        add_rootfs(&b, &f, 0);
+        add(&b, CHILD, PLAN_MOVE_MOUNT, "sstw", 20u, ROOT_SLOT, "/volume", 1u);
+        add(&b, CHILD, PLAN_MKDIR, "stwww", ROOT_SLOT, dir, 0755u, 0u, 0u);
+        add(&b, CHILD, PLAN_FILE, "stwwwb", ROOT_SLOT, file, 0644u, 0u, 0u, "x", (size_t)1);
+        add(&b, CHILD, PLAN_MAKE_DEVICE, "stwwwww", ROOT_SLOT, file, S_IFCHR | 0666u, 1u, 3u, 0u, 0u);
+        add_file_system(&b, "tmpfs", mount, options, 0);
+        add(&b, CHILD, PLAN_MASK, "st", ROOT_SLOT, "/volume/dir");
+        add_rest(&b), add_probe(&b, NULL);
+        struct outcome o = fixture_run(&f, &b);
+        started += o.error.type == 0;
+    }
+    kill(swapper, SIGKILL);
+    waitpid(swapper, NULL, 0);
+    char command[256];
+    snprintf(command, sizeof command, "test -z \"$(ls -A %s/canary)\"", f.base);
+    ok(system(command) == 0, "a volume that changes under %u launches lets nothing out (%u of them started)",
+       races, started);
+}
+
 static void test_host_untouched(void) {
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     char line[4096];
@@ -337,6 +386,7 @@ int main(void) {
         test_copy_up();
         test_move_root();
         test_many_layers();
+        test_race();
         test_host_untouched();
     }
     fixture_remove(&f);

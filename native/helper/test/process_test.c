@@ -155,6 +155,28 @@ static void test_sysctl(void) {
     ok(strstr(f.text, "shmmni: 100666 0:0 dev 0:0 size 0"), "goes to the kernel, not into the false file");
 }
 
+/* In a user namespace a procfs of one's own is refused where the visible one is partly covered. */
+static void test_covered_procfs(void) {
+    struct builder b = {0};
+    for (int covered = 0; covered < 2; covered++) {
+        add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC), NONE);
+        add(&b, PARENT, PLAN_ID_MAP, "ttw", "0 100000 65536\n", "0 100000 65536\n", 0u);
+        add(&b, PARENT, PLAN_SYNC, "w", 1u);
+        add(&b, CHILD, PLAN_SYNC, "w", 1u);
+        add(&b, CHILD, PLAN_MASK, "st", NONE, covered ? "/proc/sys/kernel/shmmni" : "/proc/version");
+        add(&b, CHILD, PLAN_SYSCTL, "tt", "kernel.shmmni", "99");
+        add(&b, CHILD, PLAN_STDIO, "ww", 0u, 0u);
+        add_exec(&b, (const char *const[]){"/bin/cat", "/proc/sys/kernel/shmmni", NULL});
+        struct outcome o = fixture_run(&f, &b);
+        if (covered) {
+            failed(&o, PLAN_SYSCTL, EXDEV, "a sysctl whose file is covered is not written through the cover");
+        } else {
+            exited(&o, 0, "a sysctl through the visible procfs");
+            ok(fixture_printed(&f, "99"), "is set");
+        }
+    }
+}
+
 /* Everything is allowed but one call, which fails with EPERM. */
 static size_t make_filter(struct sock_filter out[4], uint32_t call, uint32_t action) {
     const struct sock_filter filter[] = {
@@ -293,6 +315,7 @@ int main(void) {
         test_limits();
         test_chdir();
         test_sysctl();
+        test_covered_procfs();
         test_seccomp();
         test_console();
         test_labels();
