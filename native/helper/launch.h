@@ -36,6 +36,9 @@ void launch_init(struct launch *l);
 pid_t launch_start(struct launch *l);
 /* The same in this process; used by `podwright-init launch N`. */
 _Noreturn void launch_run(struct launch *l);
+/* Copies the plan from its file, so that nobody changes it after the check. 0 or -errno; plan_len + 1 bytes
+ * are mapped. */
+int launch_read_plan(struct launch *l, int fd);
 /* `podwright-init launch N` and `exec N`: see LAUNCH_FD_* in plan_format.h. */
 int launch_main(int argc, char **argv);
 

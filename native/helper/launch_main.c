@@ -4,10 +4,9 @@
 #include "step.h"
 #include <sys/mman.h>
 
-/* Copies the plan, so that whoever holds its file cannot change it after the check. */
-static int read_plan(struct launch *l) {
+int launch_read_plan(struct launch *l, int fd) {
     struct stat st;
-    if (fstat(LAUNCH_FD_PLAN, &st) < 0)
+    if (fstat(fd, &st) < 0)
         return -errno;
     if (st.st_size < 0 || st.st_size > PLAN_MAX_BYTES)
         return -E2BIG;
@@ -16,7 +15,7 @@ static int read_plan(struct launch *l) {
     if (plan == MAP_FAILED)
         return -errno;
     while (done < size) {
-        ssize_t n = pread(LAUNCH_FD_PLAN, plan + done, size - done, (off_t)done);
+        ssize_t n = pread(fd, plan + done, size - done, (off_t)done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -52,7 +51,7 @@ int launch_main(int argc, char **argv) {
     l.report_fd = LAUNCH_FD_REPORT;
     for (int fd = LAUNCH_FD_PLAN; fd < LAUNCH_FD_PASSED + passed + (argc == 4); fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    int error = read_plan(&l);
+    int error = launch_read_plan(&l, LAUNCH_FD_PLAN);
     if (error < 0) {
         struct plan_view view = {.problem = "the plan cannot be read"};
         report_refused(LAUNCH_FD_REPORT, &view, error);

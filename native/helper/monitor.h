@@ -4,7 +4,9 @@
  *   monitor.c         set-up, the event loop, reaping
  *   monitor_client.c  connections of the daemon: accept, receive, send
  *   monitor_request.c what each frame asks for
- *   monitor_init.c    creates, starts and buries init; exit record
+ *   monitor_create.c  makes the container up to the exec fifo, or undoes it
+ *   monitor_init.c    init until it runs: report, start, signals
+ *   monitor_end.c     init's end: the rest killed, the pipes emptied, the exit record
  *   monitor_exec.c    processes executed in the container
  *   monitor_stdio.c   the container's pipes or terminal → log and attach clients, and their input
  *   monitor_cgroup.c  killing a cgroup, the OOM counter
@@ -27,7 +29,8 @@ struct report; /* launch.h */
 #define MONITOR_EXECS 256u
 #define MONITOR_ATTACHED 16u
 
-/* For large tables and buffers: the linker sorts by alignment, so they do not share pages with small variables. */
+/* For large tables and buffers: the linker sorts by alignment, so they do not share pages with small
+ * variables. */
 #define PAGE_ALIGNED __attribute__((aligned(4096)))
 
 /* Who an epoll event belongs to; the index is into the owner's table. */
@@ -115,7 +118,7 @@ void frame_put_failure(struct frame_buffer *out, const struct failure *failure);
 
 void request_handle(struct request *request);
 
-/* ---- monitor_init.c ---- */
+/* ---- monitor_create.c, monitor_init.c, monitor_end.c ---- */
 
 void init_create(struct request *request);
 void init_start(const struct request *request);
