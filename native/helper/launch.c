@@ -149,7 +149,7 @@ static void close_all_but(int *keep, size_t count) {
 }
 
 void stage_close_all_but(struct stage *s, const uint32_t *slots, uint32_t count) {
-    int keep[PLAN_MAX_SLOTS + 5], kept[PLAN_MAX_SLOTS];
+    int keep[PLAN_MAX_SLOTS + 6], kept[PLAN_MAX_SLOTS];
     memset(kept, -1, sizeof kept);
     size_t n = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -158,6 +158,7 @@ void stage_close_all_but(struct stage *s, const uint32_t *slots, uint32_t count)
     keep[n++] = s->report_fd;
     keep[n++] = s->sync_fd;
     keep[n++] = s->procfs_fd;
+    keep[n++] = s->procfs_self_fd;
     keep[n++] = s->null_mount;
     keep[n++] = s->empty_mount;
     close_all_but(keep, n);
@@ -226,6 +227,7 @@ _Noreturn static void run(const struct launch *l) {
                         .sync_fd = -1,
                         .child_pidfd = -1,
                         .procfs_fd = -1,
+                        .procfs_self_fd = -1,
                         .null_mount = -1,
                         .empty_mount = -1};
     memcpy(s->slots, l->slots, sizeof s->slots);

@@ -46,14 +46,19 @@ void procfs_prepare(struct stage *s) {
     bool whole = stage_has_later(s, PLAN_SYSCTL);
     bool needed = whole || stage_has_later(s, PLAN_EXEC_FIFO) || stage_has_later(s, PLAN_APPARMOR) ||
                   stage_has_later(s, PLAN_SELINUX);
-    if (needed && !stage_has_later(s, PLAN_JOIN_PID))
-        procfs_open(s, whole);
+    if (!needed || stage_has_later(s, PLAN_JOIN_PID))
+        return;
+    procfs_open(s, whole);
+    if (s->procfs_self_fd < 0 && stage_has_later(s, PLAN_EXEC_FIFO))
+        s->procfs_self_fd = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
 }
 
 void procfs_close(struct stage *s) {
     if (s->procfs_fd >= 0)
         close(s->procfs_fd);
-    s->procfs_fd = -1;
+    if (s->procfs_self_fd >= 0)
+        close(s->procfs_self_fd);
+    s->procfs_fd = s->procfs_self_fd = -1;
 }
 
 int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags) {
@@ -63,14 +68,15 @@ int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags) {
 }
 
 int procfs_reopen(struct stage *s, int fd, int flags) {
-    cleanup_close int dir = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
-    if (dir < 0)
-        return dir;
+    if (s->procfs_self_fd < 0)
+        s->procfs_self_fd = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
+    if (s->procfs_self_fd < 0)
+        return s->procfs_self_fd;
     char name[16];
     snprintf(name, sizeof name, "%d", fd);
     int opened;
     do
-        opened = openat(dir, name, flags | O_CLOEXEC);
+        opened = openat(s->procfs_self_fd, name, flags | O_CLOEXEC);
     while (opened < 0 && errno == EINTR);
     return opened < 0 ? -errno : opened;
 }

@@ -19,12 +19,14 @@ struct stage {
     int sync_fd; /* the other side of CLONE; -1 when it is done */
     pid_t child; /* launcher only */
     int child_pidfd;
-    int procfs_fd; /* procfs.h */
+    int procfs_fd;      /* procfs.c */
+    int procfs_self_fd; /* its self/fd, opened before a seccomp filter could object */
     bool procfs_whole;
     int null_mount, empty_mount; /* step_mask.c: what files and directories are masked with */
     bool null_attached, empty_attached;
     mode_t umask; /* what the command will have; ours is 0 meanwhile */
     bool new_user_namespace;
+    char **argv, **environment; /* set once EXEC is prepared */
 };
 
 /* Reports errno at the running step and ends: the launcher kills the child, the child's end ends the
@@ -106,5 +108,9 @@ void ns_write_maps(struct stage *s, pid_t pid, const char *uid_map, const char *
 /* step_mask.c: opens what MASK steps need while the host's /dev is still there. */
 void mask_prepare(struct stage *s);
 
-/* step_process.c: the descriptors that EXEC hands on beyond 0-2; slots PASSED and following. */
+/* step_process.c: everything of EXEC but execve itself, so that a filter need not allow it. */
+void process_prepare_exec(struct stage *s);
+/* Whether EXEC follows at once. */
+bool process_exec_is_next(const struct stage *s);
+/* The descriptors that EXEC hands on beyond 0-2; slots PASSED and following. */
 uint32_t process_preserved(const struct stage *s);

@@ -109,11 +109,16 @@ uint32_t process_preserved(const struct stage *s) {
     return count < most ? count : most;
 }
 
+bool process_exec_is_next(const struct stage *s) {
+    struct plan_values v;
+    uint32_t index;
+    return find_exec(s, &v, &index) && index == s->index + 1;
+}
+
 /* A created container may wait here for days: it keeps only what the command will get. */
 static void close_unneeded(struct stage *s) {
-    struct plan_values v;
-    uint32_t index, keep[PLAN_MAX_SLOTS], n = 0;
-    if (!find_exec(s, &v, &index) || index != s->index + 1)
+    uint32_t keep[PLAN_MAX_SLOTS], n = 0;
+    if (!process_exec_is_next(s))
         return;
     for (uint32_t slot = PLAN_SLOT_STDIN; slot <= PLAN_SLOT_EXEC_FIFO; slot++)
         keep[n++] = slot;
@@ -129,7 +134,7 @@ void step_exec_fifo(struct stage *s, struct plan_values *v) {
     if (fstat(fifo, &st) < 0 || !S_ISFIFO(st.st_mode))
         step_fail_with(s, EINVAL, "fstat", "not a fifo");
     stage_await_launcher(s);
-    procfs_open(s, false);
+    procfs_prepare(s);
     close_unneeded(s);
     report_ready(s->report_fd);
     int fd = procfs_reopen(s, fifo, O_WRONLY);
@@ -163,8 +168,10 @@ static void place_descriptors(struct stage *s, uint32_t preserve) {
             close(3 + (int)i);
         else if (dup3(copies[i], 3 + (int)i, 0) < 0)
             step_fail(s, "dup3", NULL);
+    /* Ours are close-on-exec from the start; this is for what was inherited, and for mistakes. */
     if (close_range((unsigned)first_free, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
-        step_fail(s, "close_range", NULL);
+        for (int fd = first_free; fd < 1024; fd++)
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 /* The pointers into a strs value, terminated. */
@@ -205,21 +212,33 @@ static int execute_from_path(char **argv, char **environment) {
     }
 }
 
-void step_exec(struct stage *s, struct plan_values *v) {
-    uint32_t preserve = plan_u32(v);
-    char **argv = string_array(s, v), **environment = string_array(s, v);
-    if (!argv[0] || argv[0][0] == 0 || preserve > PLAN_MAX_SLOTS - PLAN_SLOT_PASSED)
-        step_fail_with(s, argv[0] && argv[0][0] == 0 ? ENOENT : EINVAL, "execve", argv[0]);
+void process_prepare_exec(struct stage *s) {
+    struct plan_values v;
+    uint32_t index;
+    if (s->argv || !find_exec(s, &v, &index))
+        return;
+    uint32_t preserve = plan_u32(&v);
+    char **argv = string_array(s, &v);
+    s->environment = string_array(s, &v);
+    if (!argv[0] || preserve > PLAN_MAX_SLOTS - PLAN_SLOT_PASSED)
+        step_fail_with(s, EINVAL, "execve", argv[0]);
     stage_await_launcher(s);
     place_descriptors(s, preserve);
     signal(SIGPIPE, SIG_DFL);
     umask(s->umask);
-    int error = 0;
-    if (strchr(argv[0], '/')) {
-        execve(argv[0], argv, environment);
+    s->argv = argv;
+}
+
+void step_exec(struct stage *s, struct plan_values *v) {
+    (void)v;
+    process_prepare_exec(s);
+    const char *name = s->argv[0];
+    int error = ENOENT;
+    if (strchr(name, '/')) {
+        execve(name, s->argv, s->environment);
         error = errno;
-    } else {
-        error = execute_from_path(argv, environment);
+    } else if (name[0]) {
+        error = execute_from_path(s->argv, s->environment);
     }
-    step_fail_with(s, error, "execve", argv[0]);
+    step_fail_with(s, error, "execve", name);
 }

@@ -136,15 +136,23 @@ void step_seccomp(struct stage *s, struct plan_values *v) {
         step_fail_with(s, EINVAL, "seccomp", "the filter's length");
     struct sock_fprog program = {.len = (unsigned short)(len / sizeof(struct sock_filter)),
                                  .filter = (struct sock_filter *)(uintptr_t)filter};
-    int socket = listener == PLAN_NO_SLOT ? -1 : stage_slot(s, listener);
-    if (socket >= 0)
+    int socket = -1;
+    if (listener != PLAN_NO_SLOT) {
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        /* Out of the way of what EXEC preserves. */
+        socket = fcntl(stage_slot(s, listener), F_DUPFD_CLOEXEC, 3 + (int)process_preserved(s));
+        if (socket < 0)
+            step_fail(s, "dup", "seccomp listener");
+    }
+    if (process_exec_is_next(s))
+        process_prepare_exec(s);
     long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (fd < 0)
         step_fail(s, "seccomp", NULL);
     if (socket >= 0) {
         send_listener(s, socket, (int)fd, metadata, metadata_len);
         close((int)fd);
+        close(socket);
     }
 }
 

@@ -189,6 +189,29 @@ static size_t make_filter(struct sock_filter out[4], uint32_t call, uint32_t act
     return sizeof filter;
 }
 
+/* A profile that knows nothing of the calls of a launch: what is left of it after the filter must not need
+ * them. */
+static void test_strict_filter(void) {
+    static const uint32_t denied[] = {SYS_openat2, SYS_close_range,  SYS_dup3, SYS_fcntl,
+                                      SYS_umask,   SYS_rt_sigaction, SYS_prctl};
+    enum { DENIED = sizeof denied / sizeof *denied };
+    struct sock_filter filter[DENIED + 3];
+    struct builder b = {0};
+    filter[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (unsigned i = 0; i < DENIED; i++)
+        filter[1 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, denied[i],
+                                                     (unsigned char)(DENIED - i), 0);
+    filter[DENIED + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    filter[DENIED + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    add_container(&b);
+    add(&b, CHILD, PLAN_STDIO, "ww", 0u, 0u);
+    add(&b, CHILD, PLAN_NO_NEW_PRIVS, "");
+    add(&b, CHILD, PLAN_SECCOMP, "wbsb", 0u, filter, sizeof filter, NONE, "", (size_t)0);
+    add_exec(&b, (const char *const[]){"probe", NULL});
+    struct outcome o = fixture_run(&f, &b);
+    exited(&o, 0, "nothing but execve is left after the filter");
+}
+
 static void test_seccomp(void) {
     struct builder b = {0};
     struct sock_filter filter[4];
@@ -317,6 +340,7 @@ int main(void) {
         test_sysctl();
         test_covered_procfs();
         test_seccomp();
+        test_strict_filter();
         test_console();
         test_labels();
     }
