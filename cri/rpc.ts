@@ -110,7 +110,7 @@ function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: 
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
-      const signal = signalOf(rpc, call);
+      const signal = signalOf(call);
       try {
         const response = await handler(call.request, { ...services, signal });
         logSuccess(received, response);
@@ -129,7 +129,7 @@ function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
-      const signal = signalOf(rpc, call);
+      const signal = signalOf(call);
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
@@ -169,13 +169,13 @@ type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getDeadlin
 const deadlineToleranceMs = 100;
 
 /** grpc-js raises `cancelled` for the deadline as well as for a client that cancels or disconnects. */
-function signalOf(rpc: string, call: AnyCall): AbortSignal {
+function signalOf(call: AnyCall): AbortSignal {
   const controller = new AbortController();
   const abort = (): void => {
     const late = Number(call.getDeadline()) - Date.now() < deadlineToleranceMs;
     const reason = late
-      ? new RuntimeError('DeadlineExceeded', rpc, { cause: 'deadline exceeded' })
-      : new RuntimeError('Cancelled', rpc, { cause: 'the client has cancelled the call' });
+      ? new RuntimeError('DeadlineExceeded', 'the deadline of the call has passed')
+      : new RuntimeError('Cancelled', 'the client has cancelled the call');
     controller.abort(reason);
   };
   if (call.cancelled) abort();
