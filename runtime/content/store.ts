@@ -136,7 +136,7 @@ class FileContentStore implements ContentStore {
   }
 
   async write(digest: Digest, content: Uint8Array): Promise<void> {
-    if (this.sizes.has(digest)) return;
+    if (this.sizes.get(digest) === content.length) return;
     if (digestOf(content, algorithmOf(digest)) !== digest)
       throw new RuntimeError('DataLoss', 'store blob', { subject: digest, reason: 'DigestMismatch' });
     const ingest = await this.openIngest(digest, content.length, uniqueName(digest));

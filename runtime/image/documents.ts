@@ -1,6 +1,6 @@
 import { algorithmOf, digestOf, type Digest } from '../base/digest.js';
 import type { ContentStore } from '../content/types.js';
-import { RuntimeError, wrapError } from '../errors.js';
+import { codeOf, RuntimeError, wrapError } from '../errors.js';
 import { chainIdsOf, parseConfig } from './config.js';
 import { configLimitBytes, manifestLimitBytes } from './limits.js';
 import { choosePlatform, parseManifest, type Descriptor, type ImageManifest } from './manifest.js';
@@ -90,10 +90,27 @@ async function fetchManifest(
   descriptor: Descriptor,
 ): Promise<Uint8Array> {
   const { digest, size } = descriptor;
-  if (content.size(digest) === size) return content.readAll(digest, manifestLimitBytes);
+  const known = await readKnown(content, descriptor, manifestLimitBytes);
+  if (known !== undefined) return known;
   const fetched = await client.manifest(digest);
   if (fetched.content.length === size) return fetched.content;
   throw wrongSize('manifest', descriptor, fetched.content.length);
+}
+
+/** A document that is here already and whole; a damaged one is removed. */
+async function readKnown(
+  content: ContentStore,
+  { digest, size }: Descriptor,
+  limitBytes: number,
+): Promise<Uint8Array | undefined> {
+  if (content.size(digest) !== size) return undefined;
+  try {
+    return await content.readAll(digest, limitBytes);
+  } catch (error) {
+    if (!['DataLoss', 'NotFound'].includes(codeOf(error))) throw error;
+    await content.remove(digest);
+    return undefined;
+  }
 }
 
 /** The configuration, from the content store or the registry. */
@@ -105,7 +122,8 @@ async function fetchConfig(fetch: DocumentFetch, descriptor: Descriptor): Promis
       cause: `its ${size} bytes are more than the ${configLimitBytes} allowed`,
       reason: 'AnswerTooLarge',
     });
-  if (fetch.content.size(digest) === size) return fetch.content.readAll(digest, configLimitBytes);
+  const known = await readKnown(fetch.content, descriptor, configLimitBytes);
+  if (known !== undefined) return known;
   const { client, signal, retry: retryOptions } = fetch;
   const policy = { ...retryOptions, signal, isTransient: isInterruption, delayOf: () => undefined };
   try {

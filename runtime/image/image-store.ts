@@ -3,23 +3,13 @@ import type { Logger } from '../base/logger.js';
 import type { ContentStore, IndexEntry } from '../content/types.js';
 import { messageOf, RuntimeError } from '../errors.js';
 import type { LayerStore } from '../snapshot/types.js';
+import type { ImagePins } from './image-pins.js';
 import { describeImage, type ImageDescription } from './documents.js';
 import { configLimitBytes, manifestLimitBytes } from './limits.js';
 import { parseManifest, type Descriptor } from './manifest.js';
 import { formatReference, parseReference } from './reference.js';
+import { entryOf, keyOf, nameAnnotation, referenceOf, type StoredReference } from './stored-reference.js';
 import type { Image } from './types.js';
-
-/** A name that points at an image. */
-export interface StoredReference {
-  /** `docker.io/library/busybox:latest`, `…@sha256:…`; undefined for an image that lost its names. */
-  readonly name: string | undefined;
-  /** Removed, and kept out of sight only because containers use its layers. */
-  readonly hidden?: boolean;
-  /** What the registry gave for the name: an index or a manifest. */
-  readonly target: Descriptor;
-  /** The manifest that was chosen: the target itself, or one in the index. */
-  readonly manifest: Digest;
-}
 
 interface StoredManifest {
   readonly description: ImageDescription;
@@ -27,14 +17,10 @@ interface StoredManifest {
   readonly blobs: readonly Digest[];
 }
 
-const nameAnnotation = 'org.opencontainers.image.ref.name';
-/** Which manifest of an index this node chose. */
-const manifestAnnotation = 'io.podwright.image.manifest';
-const hiddenAnnotation = 'io.podwright.image.removed';
-
 export interface ImageStoreOptions {
   readonly content: ContentStore;
   readonly layers: LayerStore;
+  readonly pins: ImagePins;
   /** Names of images that are never garbage. */
   readonly pinned: readonly string[];
   readonly logger: Logger;
@@ -52,9 +38,6 @@ export class ImageStore {
   private listed: readonly Image[] = [];
   private used: ReadonlySet<string> | undefined;
   private readonly pinned: ReadonlySet<string>;
-  /** Owners by image id. */
-  private readonly pins = new Map<string, Set<string>>();
-
   constructor(private readonly options: ImageStoreOptions) {
     this.pinned = new Set(options.pinned.map(normalisedName));
   }
@@ -144,55 +127,36 @@ export class ImageStore {
     this.references.delete(`@${manifest.digest}`);
     for (const name of names) this.references.set(name, { name, target, manifest: manifest.digest });
     this.refresh();
-    await this.save();
     const stored = this.images.get(description.id);
-    if (stored === undefined)
-      throw new RuntimeError('Aborted', 'store image', {
-        subject: description.id,
-        cause: 'it was removed meanwhile',
-      });
-    return stored;
+    await this.save();
+    if (stored !== undefined) return stored;
+    throw new RuntimeError('Aborted', 'store image', {
+      subject: description.id,
+      cause: 'its layers were removed',
+    });
   }
 
   /** Drops every name of an image. What it used becomes garbage, or is hidden as long as somebody has it pinned. */
   async remove(id: Digest): Promise<void> {
     const dropped = [...this.references].filter(([, { manifest }]) => this.idOf(manifest) === id);
     for (const [key] of dropped) this.references.delete(key);
-    if (this.ownersOf(id).length > 0)
+    if (this.options.pins.has(id))
       for (const [, { target, manifest }] of dropped)
         this.references.set(`@${manifest}`, { name: undefined, hidden: true, target, manifest });
     this.refresh();
     await this.save();
   }
 
-  /** Lets go of hidden images that nobody has pinned any more. */
-  async dropHidden(): Promise<void> {
+  /** Lets go of hidden images that nobody has pinned any more. False if there was none. */
+  async dropHidden(): Promise<boolean> {
     const unused = [...this.references].filter(
-      ([, { hidden, manifest }]) => hidden && !this.pins.has(this.idOf(manifest) ?? ''),
+      ([, { hidden, manifest }]) => hidden && !this.options.pins.has(this.idOf(manifest) ?? ''),
     );
-    if (unused.length === 0) return;
+    if (unused.length === 0) return false;
     for (const [key] of unused) this.references.delete(key);
     this.refresh();
     await this.save();
-  }
-
-  pin(imageId: string, owner: string): void {
-    const owners = this.pins.get(imageId) ?? new Set();
-    this.pins.set(imageId, owners.add(owner));
-  }
-
-  /** True if that was the last pin of a hidden image. */
-  unpin(imageId: string, owner: string): boolean {
-    const owners = this.pins.get(imageId);
-    if (owners?.delete(owner) !== true || owners.size > 0) return false;
-    this.pins.delete(imageId);
-    return [...this.references.values()].some(
-      ({ hidden, manifest }) => hidden && this.idOf(manifest) === imageId,
-    );
-  }
-
-  ownersOf(imageId: string): readonly string[] {
-    return [...(this.pins.get(imageId) ?? [])];
+    return true;
   }
 
   /** The same value until something changes. */
@@ -297,10 +261,6 @@ export class ImageStore {
   }
 }
 
-function keyOf({ name, manifest }: StoredReference): string {
-  return name ?? `@${manifest}`;
-}
-
 function collectNames(
   { name, target }: StoredReference,
   into: { tags: string[]; digests: Set<string> },
@@ -309,31 +269,6 @@ function collectNames(
   if (name.includes('@')) return void into.digests.add(name);
   into.tags.push(name);
   into.digests.add(`${name.slice(0, name.lastIndexOf(':'))}@${target.digest}`);
-}
-
-function entryOf({ name, hidden, target, manifest }: StoredReference): IndexEntry {
-  return {
-    ...target,
-    annotations: {
-      ...(name === undefined ? {} : { [nameAnnotation]: name }),
-      ...(manifest === target.digest ? {} : { [manifestAnnotation]: manifest }),
-      ...(hidden ? { [hiddenAnnotation]: 'true' } : {}),
-    },
-  };
-}
-
-function referenceOf({ mediaType, digest, size, annotations = {} }: IndexEntry): StoredReference {
-  const target = parseDigest(digest);
-  const manifest = parseDigest(annotations[manifestAnnotation] ?? digest);
-  if (target === undefined || manifest === undefined)
-    throw new RuntimeError('DataLoss', 'read image index', { cause: 'an entry has no usable digest' });
-  const name = annotations[nameAnnotation];
-  return {
-    name: name === undefined ? undefined : formatReference(parseReference(name)),
-    hidden: annotations[hiddenAnnotation] === 'true',
-    target: { mediaType, digest: target, size },
-    manifest,
-  };
 }
 
 function normalisedName(text: string): string {

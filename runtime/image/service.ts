@@ -4,6 +4,7 @@ import type { ContentStore } from '../content/types.js';
 import { messageOf, RuntimeError, wrapError } from '../errors.js';
 import type { LayerStore } from '../snapshot/types.js';
 import { Garbage } from './garbage.js';
+import { ImagePins } from './image-pins.js';
 import { ImageStore } from './image-store.js';
 import { JoinedWork } from './joined-work.js';
 import { PullTotals, PullTracker, type ProgressListener } from './progress.js';
@@ -41,10 +42,11 @@ const leftoverLifetimeMs = 60 * 60 * 1000;
 /** Opens the service over a content store and a layer store that are open already. */
 export async function openImageService(options: ImageServiceOptions): Promise<ImageService> {
   const { content, layers, logger, pinned = [] } = options;
-  const images = new ImageStore({ content, layers, pinned, logger });
+  const pins = new ImagePins();
+  const images = new ImageStore({ content, layers, pins, pinned, logger });
   await images.load();
   const garbage = new Garbage({ content, layers, inUse: () => images.inUse(), logger });
-  return new RegistryImageService(options, {
+  return new RegistryImageService(options, pins, {
     content,
     layers,
     images,
@@ -68,10 +70,12 @@ export async function openImageService(options: ImageServiceOptions): Promise<Im
 class RegistryImageService implements ImageService {
   private readonly totals = new PullTotals();
   private readonly pulls = new JoinedWork<Image>();
+  private readonly background = new Set<Promise<void>>();
   private leftoverTimer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly options: ImageServiceOptions,
+    private readonly pins: ImagePins,
     private readonly context: PullContext,
   ) {}
 
@@ -121,7 +125,7 @@ class RegistryImageService implements ImageService {
   private collectLater(): void {
     this.leftoverTimer ??= setTimeout(() => {
       this.leftoverTimer = undefined;
-      void this.context.garbage.collect();
+      this.inBackground(this.context.garbage.collect());
     }, leftoverLifetimeMs).unref();
   }
 
@@ -158,25 +162,29 @@ class RegistryImageService implements ImageService {
   }
 
   pin(imageId: string, owner: string): void {
-    this.context.images.pin(imageId, owner);
+    this.pins.add(imageId, owner);
   }
 
   unpin(imageId: string, owner: string): void {
-    if (this.context.images.unpin(imageId, owner)) void this.release(imageId);
+    if (this.pins.delete(imageId, owner)) this.inBackground(this.release());
   }
 
-  private async release(imageId: string): Promise<void> {
-    const { images, garbage, logger } = this.context;
-    try {
-      await images.dropHidden();
-      await garbage.collect();
-    } catch (error) {
-      logger.warn('image not released', { imageId, error: messageOf(error) });
-    }
+  /** Only an image that was removed meanwhile has something to give. */
+  private async release(): Promise<void> {
+    if (await this.context.images.dropHidden()) await this.context.garbage.collect();
+  }
+
+  /** Nobody waits for it but close(); what it could not remove is found again later. */
+  private inBackground(work: Promise<void>): void {
+    const logged = work.catch((error: unknown) =>
+      this.options.logger.warn('unused images not removed', { error: messageOf(error) }),
+    );
+    this.background.add(logged);
+    void logged.finally(() => this.background.delete(logged));
   }
 
   ownersOf(imageId: string): readonly string[] {
-    return this.context.images.ownersOf(imageId);
+    return this.pins.ownersOf(imageId);
   }
 
   async sweep(): Promise<void> {
@@ -194,6 +202,7 @@ class RegistryImageService implements ImageService {
     clearTimeout(this.leftoverTimer);
     this.pulls.abortAll(new RuntimeError('Unavailable', 'the daemon is stopping'));
     await this.pulls.settled();
+    await Promise.all(this.background);
     await this.context.transport.close();
   }
 }

@@ -302,11 +302,11 @@ const hints: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate authority is not trusted',
   CERT_HAS_EXPIRED: 'its certificate has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
-  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; plain http has to be configured in hosts.toml',
+  EPROTO: 'it does not speak TLS as we do; plain http has to be configured in hosts.toml',
   HPE_INVALID_CONSTANT: 'it does not speak HTTP; https may be needed',
 };
 
-const permanent = /^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|ERR_SSL_WRONG|HPE_)/;
+const permanent = /^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|EPROTO|HPE_)/;
 
 function connectionError(url: URL, error: unknown): Error {
   if (error instanceof ConnectionError || error instanceof RuntimeError) return error;
