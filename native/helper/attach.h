@@ -9,8 +9,7 @@
 #pragma once
 #include "monitor.h"
 
-#define ATTACH_RING_BYTES 131072u /* per stream; twice a read, so that a read always fits behind half of it  \
-                                   */
+#define ATTACH_RING_BYTES 131072u /* per stream: a read always fits behind half of it */
 #define ATTACH_GRACE_MS 1000u
 
 /* Answers an ATTACH: 0, or -errno with *message where errno alone does not tell. */
