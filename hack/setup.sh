@@ -50,12 +50,30 @@ install_system_packages() {
 }
 
 # The stamp lies in node_modules, not in the cache: the cache may serve several checkouts.
+npm_stamp="$repo/node_modules/.podwright-stamp"
+
+npm_fingerprint() {
+  fingerprint "$repo/package-lock.json" "$(node -p 'process.platform + process.arch + process.versions.modules')"
+}
+
+npm_packages_current() {
+  [ -f "$npm_stamp" ] && [ "$(<"$npm_stamp")" = "$(npm_fingerprint)" ]
+}
+
 install_npm_packages() {
-  local hash stamp="$repo/node_modules/.podwright-stamp"
-  hash="$(fingerprint "$repo/package-lock.json" "$(node -p 'process.platform + process.arch + process.versions.modules')")"
-  if [ -f "$stamp" ] && [ "$(<"$stamp")" = "$hash" ]; then return; fi
-  step 'npm packages' npm --prefix "$repo" ci --ignore-scripts --no-audit --no-fund
-  printf '%s\n' "$hash" >"$stamp"
+  npm --prefix "$repo" ci --ignore-scripts --no-audit --no-fund
+  npm_fingerprint >"$npm_stamp"
+}
+
+# Debian's and npm's packages come side by side: one waits for the network and dpkg, the other for the network.
+install_packages_of_both() {
+  local npm=''
+  if ! npm_packages_current; then
+    npm=yes
+    begin_step 'npm packages' install_npm_packages
+  fi
+  install_system_packages "$@"
+  if [ -n "$npm" ]; then end_step; fi
 }
 
 # The unpacked package is enough: installing it would start a registry service on the machine.
@@ -74,10 +92,10 @@ unpack_registry() {
 
 build_tree() {
   cd "$repo"
-  local part
-  for part in protos native ts; do
-    step "build: $part" npm run --silent "build:$part"
-  done
+  step 'build: protos' npm run --silent build:protos
+  begin_step 'build: native' npm run --silent build:native
+  step 'build: TypeScript' npm run --silent build:ts
+  end_step
 }
 
 case "$level" in
@@ -92,8 +110,7 @@ check_machine
 exec 8>"$cache/.lock"
 flock -n 8 || step 'waiting for another set-up' flock 8
 mapfile -t headers < <(header_packages)
-install_system_packages "${packages[@]}" "${headers[@]}"
-install_npm_packages
+install_packages_of_both "${packages[@]}" "${headers[@]}"
 build_tree
 if [ "$level" = quickstart ]; then exit; fi
 

@@ -7,8 +7,9 @@ mkdir -p "$cache/bin" "$cache/stamps" "$cache/log"
 PATH="$cache/bin:$PATH"
 export PODWRIGHT_CACHE="$cache" PATH
 
-# fail SENTENCE: says why and ends the script.
+# fail SENTENCE: says why and ends the script, once a step beside it has ended too.
 fail() {
+  wait
   printf 'podwright: %s\n' "$*" >&2
   exit 1
 }
@@ -20,26 +21,57 @@ seconds_since() {
   printf '%d.%d' $((tenths / 10)) $((tenths % 10))
 }
 
-# step NAME COMMAND…: runs the command with its output in a log file and prints one line with the time it took.
-step() {
-  local name="$1" start="$EPOCHREALTIME" log status
+# run_logged NAME COMMAND…: runs the command with its output in the log file of that name. Its status is left in
+# step_status: a call inside `if` or `||` would make bash ignore errexit in everything called.
+run_logged() {
+  local log="$cache/log/${1//[^A-Za-z0-9.]/-}.log"
   shift
-  log="$cache/log/${name//[^A-Za-z0-9.]/-}.log"
-  printf '  %-58s' "$name"
-  # Not inside an `if`: bash would then ignore errexit in the functions called.
   set +e
   (
     set -euo pipefail
     "$@"
   ) >"$log" 2>&1 </dev/null
-  status=$?
+  step_status=$?
   set -e
-  if [ "$status" -ne 0 ]; then
+}
+
+# report_step NAME SECONDS STATUS: ends a step's line with its time, or the script with the end of its log.
+report_step() {
+  local log="$cache/log/${1//[^A-Za-z0-9.]/-}.log"
+  if [ "$3" -ne 0 ]; then
     printf ' failed\n'
     tail -n 20 "$log" >&2
-    fail "$name failed after $(seconds_since "$start") s; its whole output is in $log"
+    fail "$1 failed after $2 s; its whole output is in $log"
   fi
-  printf '%6s s\n' "$(seconds_since "$start")"
+  printf '%6s s\n' "$2"
+}
+
+# step NAME COMMAND…: one line with the name and the time it took; the output goes to a log file.
+step() {
+  local start="$EPOCHREALTIME"
+  printf '  %-58s' "$1"
+  run_logged "$@"
+  report_step "$1" "$(seconds_since "$start")" "$step_status"
+}
+
+# begin_step NAME COMMAND…: starts a step beside those that follow; end_step waits for it and prints its line.
+begin_step() {
+  local start="$EPOCHREALTIME"
+  background_name="$1"
+  background_time="$cache/log/${1//[^A-Za-z0-9.]/-}.time"
+  {
+    run_logged "$@"
+    seconds_since "$start" >"$background_time"
+    exit "$step_status"
+  } &
+  background_pid=$!
+}
+
+end_step() {
+  local status=0
+  printf '  %-58s' "$background_name"
+  wait "$background_pid" || status=$?
+  report_step "$background_name" "$(<"$background_time")" "$status"
 }
 
 # fingerprint WORD|FILE…: one hash over the words and the contents of the files among them.
