@@ -22,7 +22,7 @@ void attach_on_output(uint32_t index);
 void attach_stdin_ready(void);
 void attach_tick(uint64_t now);
 uint64_t attach_deadline(void);
-/* Ends every client's input; true when nothing is left to send to any of them. */
+/* Whether nothing is left to send to any of them. */
 bool attach_flushed(void);
 /* Gives the rings' pages back to the kernel if nothing waits in them. */
 void attach_release_buffers(void);

@@ -12,7 +12,7 @@
 #define START_FAILED_CODE 128u
 #define REPORT_END_MS 5000u /* how long the rest of a launch may outlive its child */
 #define END_MS 5000u        /* how long the rest of the container may take to die */
-#define KILL_TICK_MS 10u
+#define TICK_MS 10u
 #define SEND_MS 1000u
 #define FLUSH_MS 2000u
 #define RECORD_TEMPORARY MONITOR_EXIT_NAME ".tmp"
@@ -68,7 +68,6 @@ static void declare_ended(void) {
         unlinkat(init.state_dir, MONITOR_FIFO_NAME, 0);
     client_broadcast_last(&exited, SEND_MS);
     init.flush_until = monotonic_ms() + FLUSH_MS;
-    init.tick = init.flush_until;
 }
 
 /* What is still to die or to be read before the end can be declared. */
@@ -113,13 +112,14 @@ void init_tick(uint64_t now) {
     if (init.phase == PHASE_EXITED) {
         if (attach_flushed() || now >= init.flush_until)
             monitor_end();
+        init.tick = now + TICK_MS;
     } else if (init.end_at == 0) {
         init_maybe_ended();
     } else if (everything_over(now)) {
         declare_ended();
         init_tick(monotonic_ms());
     } else {
-        init.tick = now + KILL_TICK_MS;
+        init.tick = now + TICK_MS;
     }
 }
 

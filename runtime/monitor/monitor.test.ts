@@ -377,29 +377,32 @@ describe('a monitor', function () {
       await monitor.exited;
     }).timeout(30_000);
 
-    it('kills and removes the sub-cgroup', async function () {
-      const parent = '/sys/fs/cgroup/unified';
-      if (!existsSync(`${parent}/cgroup.procs`)) this.skip();
-      const cgroupPath = `${parent}/podwright-monitor-test-${process.pid}`;
-      await mkdir(cgroupPath);
-      const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
-      await monitor.start();
-      const join: readonly PlanStep[] = [
-        { kind: 'open', out: 20, path: `${cgroupPath}/cgroup.procs`, flags: 1 },
-        { kind: 'write', slot: 20, data: Buffer.from('0') },
-        { kind: 'close', slot: 20 },
-      ];
-      const stdout = new Output();
-      const plan = encodePlan(execPlan(shell('setsid sleep 300 & echo $!; exec sleep 301'), { steps: join }));
-      const execution = await monitor.exec({ plan, cgroupPath, stdout: stdout.writeEnd });
-      stdout.handedOn();
-      const background = waitPidfd(pidfdOpen(Number(await stdout.until('\n'))));
-      await execution.kill();
-      expect(await execution.exited).to.include({ code: 137 });
-      await background;
-      await monitor.signal(9);
-      await monitor.exited;
-      expect(existsSync(cgroupPath)).to.equal(false);
-    });
+    for (const parent of ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/freezer']) {
+      it(`kills and removes a sub-cgroup of ${parent}`, async function () {
+        if (!existsSync(`${parent}/cgroup.procs`)) this.skip();
+        const cgroupPath = `${parent}/podwright-monitor-test-${process.pid}`;
+        await mkdir(cgroupPath);
+        const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
+        await monitor.start();
+        const join: readonly PlanStep[] = [
+          { kind: 'open', out: 20, path: `${cgroupPath}/cgroup.procs`, flags: 1 },
+          { kind: 'write', slot: 20, data: Buffer.from('0') },
+          { kind: 'close', slot: 20 },
+        ];
+        const stdout = new Output();
+        const plan = encodePlan(
+          execPlan(shell('setsid sleep 300 & echo $!; exec sleep 301'), { steps: join }),
+        );
+        const execution = await monitor.exec({ plan, cgroupPath, stdout: stdout.writeEnd });
+        stdout.handedOn();
+        const background = waitPidfd(pidfdOpen(Number(await stdout.until('\n'))));
+        await execution.kill();
+        expect(await execution.exited).to.include({ code: 137 });
+        await background;
+        await monitor.signal(9);
+        await monitor.exited;
+        expect(existsSync(cgroupPath)).to.equal(false);
+      });
+    }
   });
 });
