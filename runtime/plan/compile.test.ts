@@ -124,8 +124,8 @@ describe('the plan of a container', () => {
       ...head,
       'capabilities',
       'no-new-privs',
-      'seccomp',
       'exec-fifo',
+      'seccomp',
       'exec',
     ]);
     expect(find(compile(spec(true)).child, 'console')[0])

@@ -37,7 +37,7 @@ export function stdioSteps({ process, role }: ProcessOptions): readonly PlanStep
  * From root in the container to the command.
  *
  * The filter comes as late as it can, so that the profile need only allow what follows it. Without no_new_privs the
- * kernel wants CAP_SYS_ADMIN for it, so it precedes the capabilities; with it, it is the last thing but the wait and execve.
+ * kernel wants CAP_SYS_ADMIN for it, so it precedes the capabilities; with it, it is the last thing before execve.
  */
 export function processSteps(options: ProcessOptions): readonly PlanStep[] {
   const { process, keyringName, fileLimit, role } = options;
@@ -52,8 +52,9 @@ export function processSteps(options: ProcessOptions): readonly PlanStep[] {
     ...chdirSteps(process),
     ...(noNewPrivs ? [] : filter),
     capabilityStep(process.capabilities),
-    ...(noNewPrivs ? [{ kind: 'no-new-privs', about: 'set no_new_privs' } as const, ...filter] : []),
+    ...(noNewPrivs ? [{ kind: 'no-new-privs', about: 'set no_new_privs' } as const] : []),
     ...(role === 'init' ? [{ kind: 'exec-fifo', about: 'wait for the start' } as const] : []),
+    ...(noNewPrivs ? filter : []),
     execStep(process),
   ];
 }
