@@ -118,7 +118,7 @@ static int arrange(const struct request *request, uint32_t flags, struct exec *e
 
 static int launch(const struct request *request, uint32_t flags, struct exec *exec, const char **syscall) {
     static char role[] = "podwright-init", verb[] = "exec";
-    char passed[8], console_fd[8];
+    char passed[12], console_fd[12];
     struct helper helper = {.argv = {role, verb, passed}};
     int console[2] = {-1, -1}, report = -1;
     *syscall = "socketpair";
