@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { RuntimeError } from '../errors.js';
 import { runUnpacker } from './unpacker.js';
 
 /** The program under test: the built one, or that of UNPACK (a sanitized build, native/unpack/test). */
@@ -67,6 +68,21 @@ export async function extract(
   } finally {
     await handle.close();
   }
+}
+
+/** Extracts what must be refused, and returns why it was. */
+export async function refusalOf(
+  root: string,
+  content: Buffer,
+  options?: readonly string[],
+): Promise<RuntimeError> {
+  try {
+    await extract(root, content, options);
+  } catch (error) {
+    if (error instanceof RuntimeError) return error;
+    throw error;
+  }
+  throw new Error('it was not refused');
 }
 
 const packedSchema = z.object({

@@ -12,7 +12,7 @@ flock 9
 sanitize=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1)
 compile=(gcc -std=c11 -D_GNU_SOURCE -DUNPACK_SANITIZED -Wall -Wextra -Werror "${sanitize[@]}")
 tap=../helper/test/tap.c
-reader=(tar.c tar_number.c tar_pax.c)
+reader=(tar.c tar_header.c tar_number.c tar_pax.c tar_sparse.c tar_stream.c)
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
 "${compile[@]}" test/tar_fuzz.c "$tap" "${reader[@]}" -o "$out/tar_fuzz" || exit 1
@@ -48,7 +48,7 @@ else
   "${compile[@]}" ./*.c -larchive -lisal -lcrypto -lseccomp -o "$out/podwright-unpack" || exit 1
   UNPACK="$(realpath "$out/podwright-unpack")" run "sanitized podwright-unpack" \
     ../../node_modules/.bin/mocha --no-config --timeout 60000 --reporter tap \
-    "$tests/unpack.test.js" "$tests/snapshotter.test.js"
+    "$tests/unpack.test.js" "$tests/hostile.test.js" "$tests/snapshotter.test.js"
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
