@@ -1,0 +1,179 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { connectCri, type CriClient } from '../../e2e/cri-client.js';
+import { writeHostsDirectory } from '../../e2e/fixtures/hosts-directory.js';
+import { cache, cniPlugins, repository, tool } from '../../e2e/places.js';
+
+/** A runtime under measurement, on directories of its own, reached by its CRI socket alone. */
+export interface RuntimeUnderTest extends AsyncDisposable {
+  readonly name: 'podwright' | 'containerd';
+  readonly pid: number;
+  readonly client: CriClient;
+  readonly scratch: string;
+  /** The network of a pod that is not the host's: which kinds this runtime offers. */
+  useNetwork(kind: 'builtin' | 'cni'): Promise<void>;
+}
+
+const benchTool = (name: string): string => path.join(cache, 'bench/bin', name);
+const START_TIMEOUT_MS = 30_000;
+
+export async function startPodwright(registry: string): Promise<RuntimeUnderTest> {
+  const scratch = await mkdtemp(path.join(tmpdir(), 'pwb-'));
+  const hosts = path.join(scratch, 'certs.d');
+  const cni = path.join(scratch, 'cni');
+  await mkdir(cni);
+  await writeHostsDirectory(hosts, registry);
+  const settings = {
+    'cgroup.parent': '/podwright-bench',
+    'network.builtin': 'true',
+    'network.bridge': 'pwbench0',
+    'network.pool': '["10.191.0.0/16"]',
+    'network.conf_dir': cni,
+    'network.bin_dirs': JSON.stringify([cniPlugins]),
+    'registry.config_path': JSON.stringify([hosts]),
+    'log.level': 'warn',
+    'checkpoint.criu': tool('criu'),
+  };
+  const socket = path.join(scratch, 'cri.sock');
+  const args = [
+    'serve',
+    '--root',
+    path.join(scratch, 'root'),
+    '--state',
+    path.join(scratch, 'state'),
+    '--socket',
+    socket,
+  ];
+  for (const [key, value] of Object.entries(settings)) args.push('--set', `${key}=${value}`);
+  const daemon = await start(path.join(repository, 'hack/podwright'), args, scratch);
+  return underTest('podwright', daemon, socket, scratch, cni);
+}
+
+export async function startContainerd(registry: string): Promise<RuntimeUnderTest> {
+  const scratch = await mkdtemp(path.join(tmpdir(), 'ctb-'));
+  const hosts = path.join(scratch, 'certs.d');
+  const cni = path.join(scratch, 'cni');
+  await mkdir(cni);
+  await writeHostsDirectory(hosts, registry);
+  const socket = path.join(scratch, 'cri.sock');
+  const config = `version = 3
+root = "${scratch}/root"
+state = "${scratch}/state"
+[grpc]
+  address = "${socket}"
+[ttrpc]
+  address = "${scratch}/ttrpc.sock"
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = "overlayfs"
+  [plugins.'io.containerd.cri.v1.images'.pinned_images]
+    sandbox = "docker.io/library/busybox:pause"
+  [plugins.'io.containerd.cri.v1.images'.registry]
+    config_path = "${hosts}"
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+  tolerate_missing_hugetlb_controller = true
+  disable_apparmor = true
+  [plugins.'io.containerd.cri.v1.runtime'.cni]
+    bin_dirs = ["${cniPlugins}"]
+    conf_dir = "${cni}"
+  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+      BinaryName = "${benchTool('runc')}"
+[plugins.'io.containerd.nri.v1.nri']
+  disable = true
+`;
+  const file = path.join(scratch, 'config.toml');
+  await writeFile(file, config);
+  const daemon = await start(benchTool('containerd'), ['--config', file, '--log-level', 'warn'], scratch);
+  return underTest('containerd', daemon, socket, scratch, cni);
+}
+
+async function start(program: string, args: readonly string[], scratch: string): Promise<ChildProcess> {
+  const log = await open(path.join(scratch, 'daemon.log'), 'a');
+  try {
+    const PATH = `${path.join(cache, 'bench/bin')}:${path.join(cache, 'bin')}:${process.env['PATH'] ?? ''}`;
+    const child = spawn(program, args, { stdio: ['ignore', log.fd, log.fd], env: { ...process.env, PATH } });
+    await once(child, 'spawn');
+    return child;
+  } finally {
+    await log.close();
+  }
+}
+
+async function underTest(
+  name: RuntimeUnderTest['name'],
+  daemon: ChildProcess,
+  socket: string,
+  scratch: string,
+  cniDirectory: string,
+): Promise<RuntimeUnderTest> {
+  const client = connectCri(socket);
+  await client.ready(START_TIMEOUT_MS);
+  // containerd answers before its CRI plugin is up.
+  await client.runtime.version({}, { timeoutMs: START_TIMEOUT_MS });
+  return {
+    name,
+    pid: daemon.pid ?? 0,
+    client,
+    scratch,
+    useNetwork: async (kind) => {
+      const file = path.join(cniDirectory, '10-bench.conflist');
+      if (kind === 'builtin') await rm(file, { force: true });
+      else await writeFile(file, JSON.stringify(cniList(name, scratch)));
+      await networkReady(client);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await removeEverything(client);
+      client.close();
+      daemon.kill('SIGTERM');
+      if (daemon.exitCode === null) await once(daemon, 'exit');
+      await rm(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+function cniList(name: string, scratch: string): unknown {
+  const subnet = name === 'podwright' ? '10.192.0.0/16' : '10.193.0.0/16';
+  return {
+    cniVersion: '1.0.0',
+    name: `bench-${name}`,
+    plugins: [
+      {
+        type: 'bridge',
+        bridge: name === 'podwright' ? 'pwbcni0' : 'ctbcni0',
+        isGateway: true,
+        ipMasq: false,
+        ipam: {
+          type: 'host-local',
+          dataDir: path.join(scratch, 'ipam'),
+          ranges: [[{ subnet }]],
+          routes: [{ dst: '0.0.0.0/0' }],
+        },
+      },
+    ],
+  };
+}
+
+/** Both runtimes notice a new configuration by inotify. */
+async function networkReady(client: CriClient): Promise<void> {
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const { status } = await client.runtime.status({});
+    const network = status?.conditions.find((condition) => condition.type === 'NetworkReady');
+    if (network?.status === true) return;
+    if (performance.now() > deadline) throw new Error(`network not ready: ${network?.message ?? ''}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+export async function removeEverything(client: CriClient): Promise<void> {
+  const { items } = await client.runtime.listPodSandbox({});
+  for (const { id } of items) {
+    await client.runtime.stopPodSandbox({ podSandboxId: id });
+    await client.runtime.removePodSandbox({ podSandboxId: id });
+  }
+}
