@@ -2,6 +2,7 @@
 # Builds the helper with ASan and UBSan and runs its test programs (native/helper/test/*_test.c), TAP on stdout.
 #   hack/test-native.sh [NAME...]        only these ("launch" is launch_test.c)
 #   hack/test-native.sh --fuzz SECONDS   the fuzz drivers, for that long each
+#   hack/test-native.sh --bench          how long launches take, without sanitizers
 # KEEP=1 keeps the scratch directories of the tests.
 set -uo pipefail
 cd "$(dirname "$0")/../native/helper" || exit 1
@@ -56,6 +57,12 @@ if [ "${1:-}" = --fuzz ]; then
     "$out/$(basename "$source" .c)" --seconds "${2:-60}" || exit 1
   done
   exit 0
+fi
+
+if [ "${1:-}" = --bench ]; then
+  mapfile -t sources < <(find . -maxdepth 1 -name '*.c' ! -name main.c)
+  "${compile[@]}" -O2 -static "${sources[@]}" test/{builder,fixture,tap,launch_bench}.c -o "$out/launch_bench" || exit 1
+  exec "$out/launch_bench"
 fi
 
 passed=0 failed=0 skipped=0

@@ -159,6 +159,35 @@ static void test_user_namespace(void) {
         printf("# %s\n", f.text);
 }
 
+/* The files of a process that is not dumpable belong to the host's root, whom nobody in there can become. */
+static void test_fifo_in_user_namespace(void) {
+    struct builder b = {0};
+    char *fifo = strdup(fixture_path(&f, "fifo"));
+    if (mkfifo(fifo, 0622) < 0 || chmod(fifo, 0622) < 0)
+        abort();
+    int reader = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    f.launch.slots[PLAN_SLOT_EXEC_FIFO] = open(fifo, O_PATH | O_CLOEXEC);
+    add(&b, PARENT, PLAN_OPEN_TREE, "sstw", ROOT_SLOT, NONE, fixture_path(&f, "layers/0"), 0u);
+    add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), NONE);
+    add(&b, PARENT, PLAN_ID_MAP, "ttw", "0 100000 65536\n", "0 100000 65536\n", 0u);
+    add(&b, PARENT, PLAN_SYNC, "w", 1u);
+    add(&b, CHILD, PLAN_SYNC, "w", 1u);
+    add(&b, CHILD, PLAN_MOVE_MOUNT, "sstw", ROOT_SLOT, NONE, fixture_path(&f, "merged"), 0u);
+    add_pivot(&b);
+    add(&b, CHILD, PLAN_STDIO, "ww", 0u, 0u);
+    add(&b, CHILD, PLAN_USER, "wwwg", 1000u, 1000u, NONE, 0u, NULL);
+    add(&b, CHILD, PLAN_CAPABILITIES, "qqqq", (uint64_t)0, (uint64_t)0, (uint64_t)0, (uint64_t)0);
+    add(&b, CHILD, PLAN_EXEC_FIFO, "");
+    add_exec(&b, (const char *const[]){"probe", "fds", "", "process", "", NULL});
+    struct outcome o = fixture_run(&f, &b);
+    exited(&o, 0, "a user of a user namespace waits on the fifo");
+    ok(o.ready && strstr(f.text, "uid 1000 gid 1000") && !strstr(f.text, "fd 3"), "and becomes its command");
+    close(reader);
+    close(f.launch.slots[PLAN_SLOT_EXEC_FIFO]);
+    f.launch.slots[PLAN_SLOT_EXEC_FIFO] = -1;
+    free(fifo);
+}
+
 /* A second container of a pod with a user namespace: joins it, makes its own pid namespace in it. */
 static void test_join_user(void) {
     struct builder b = {0};
@@ -260,6 +289,7 @@ int main(void) {
         test_shared_pid();
         test_exec();
         test_user_namespace();
+        test_fifo_in_user_namespace();
         test_join_user();
         test_pin();
         test_oom();
