@@ -30,5 +30,6 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`podwright: ${messageOf(error)}\n`);
-  process.exitCode = 1;
+  // What was opened before the failure must not keep the process.
+  process.exit(1);
 }
