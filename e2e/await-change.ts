@@ -11,8 +11,12 @@ export async function awaitChange<T>(
   look: () => Promise<T | undefined>,
   signal: AbortSignal,
 ): Promise<T> {
+  signal.throwIfAborted();
   const end = new AbortController();
-  const changes = watch(directory, { signal: AbortSignal.any([signal, end.signal]) })[Symbol.asyncIterator]();
+  // Not AbortSignal.any: it does not keep a signal with a time-out from being collected as garbage.
+  const abort = (): void => end.abort(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  const changes = watch(directory, { signal: end.signal })[Symbol.asyncIterator]();
   try {
     for (;;) {
       // The watch begins with this call; only then may we look, or a change in between would be missed.
@@ -23,6 +27,7 @@ export async function awaitChange<T>(
       await change;
     }
   } finally {
+    signal.removeEventListener('abort', abort);
     end.abort();
   }
 }

@@ -96,18 +96,19 @@ export class Daemon implements AsyncDisposable {
     this.#process = child;
     await log.close();
     const abort = new AbortController();
+    const timer = setTimeout(() => {
+      abort.abort(new Error(`it did not accept connections within ${startTimeoutMs} ms`));
+    }, startTimeoutMs);
     const ended = once(child, 'exit', { signal: abort.signal });
     try {
-      const accepted = accepting(
-        this.socket,
-        AbortSignal.any([abort.signal, AbortSignal.timeout(startTimeoutMs)]),
-      );
+      const accepted = accepting(this.socket, abort.signal);
       const first = await Promise.race([accepted.then(() => 'accepting'), ended.then(() => 'ended')]);
       if (first === 'ended') throw new Error('the daemon ended before it accepted connections');
     } catch (error) {
       child.kill('SIGKILL');
       throw new Error(`starting the daemon failed, its log says:\n${await this.readLog()}`, { cause: error });
     } finally {
+      clearTimeout(timer);
       abort.abort();
       ended.catch(() => undefined);
     }
