@@ -125,7 +125,9 @@ async function fetchConfig(fetch: DocumentFetch, descriptor: Descriptor): Promis
   const known = await readKnown(fetch.content, descriptor, configLimitBytes);
   if (known !== undefined) return known;
   const { client, signal, retry: retryOptions } = fetch;
-  const policy = { ...retryOptions, signal, isTransient: isInterruption, delayOf: () => undefined };
+  const isTransient = (error: unknown): boolean =>
+    isInterruption(error) || (codeOf(error) === 'DataLoss' && client.distrust(digest));
+  const policy = { ...retryOptions, signal, isTransient, delayOf: () => undefined };
   try {
     return await retry(() => receiveConfig(client, descriptor), policy);
   } catch (error) {

@@ -113,9 +113,11 @@ async function receiveLayer(fetch: LayerFetch, index: number): Promise<PreparedL
   try {
     return await receiveInto(ingest, fetch, index);
   } catch (error) {
-    // What an earlier try left may have been damaged since: then everything is downloaded again, once.
-    if (ingest.left === 0 || codeOf(error) !== 'DataLoss') throw error;
-    return receiveInto(await fetch.content.ingest(digest, size), fetch, index);
+    if (codeOf(error) !== 'DataLoss') throw error;
+    // What an earlier try left may have been damaged since, and a mirror may lie: then it is downloaded anew.
+    const lied = fetch.client.distrust(digest);
+    if (ingest.left === 0 && !lied) throw error;
+    return receiveLayer(fetch, index);
   }
 }
 

@@ -44,6 +44,10 @@ export interface FetchedManifest extends RawManifest {
 
 /** One repository of one registry during one pull, seen through its mirrors (OCI distribution-spec, pull). */
 export class RegistryClient {
+  /** Mirrors by the blobs they delivered, and those that delivered wrong ones. */
+  private readonly served = new Map<Digest, Endpoint>();
+  private readonly distrusted = new Set<Endpoint>();
+
   constructor(private readonly options: RegistryClientOptions) {}
 
   /** The digest a tag stands for, or undefined where the registry does not say: then only {@link manifest} can tell. */
@@ -89,11 +93,26 @@ export class RegistryClient {
     const headers = { accept: '*/*', 'accept-encoding': 'identity', ...range };
     const open = async (endpoint: Endpoint): Promise<AsyncIterable<Uint8Array>> => {
       const response = await this.send(endpoint, { method: 'GET', target: `blobs/${digest}`, headers });
+      if (endpoint.mirror) this.served.set(digest, endpoint);
+      else this.served.delete(digest);
       if (response.status === 206 && contentStart(response) === offset) return response.body;
       if (response.status === 200) return offset === 0 ? response.body : skip(response.body, offset);
       throw await this.refused(endpoint, response, `blob ${digest}`);
     };
     return this.onEndpoints('pull', open, isInterruption);
+  }
+
+  /** After a blob was wrong: its mirror is asked no more. False if the registry itself sent it. */
+  distrust(digest: Digest): boolean {
+    const mirror = this.served.get(digest);
+    if (mirror === undefined) return false;
+    this.served.delete(digest);
+    this.distrusted.add(mirror);
+    this.options.logger.warn('mirror sent a wrong blob, asking it no more', {
+      mirror: mirror.host,
+      digest,
+    });
+    return true;
   }
 
   /** Tries the endpoints in turn. The last one's failure counts: it is the registry itself. */
@@ -104,7 +123,9 @@ export class RegistryClient {
   ): Promise<T> {
     const { endpoints, logger, signal, domain, retry: retryOptions } = this.options;
     const policy = { ...retryOptions, signal, isTransient: mayPass, delayOf: retryAfterMs };
-    const usable = endpoints.filter(({ resolves }) => need === 'pull' || resolves);
+    const usable = endpoints.filter(
+      (endpoint) => !this.distrusted.has(endpoint) && (need === 'pull' || endpoint.resolves),
+    );
     for (const [index, endpoint] of usable.entries()) {
       const last = index === usable.length - 1;
       try {
