@@ -281,7 +281,8 @@ void exec_on_report(uint32_t index) {
 void exec_read_reports(void) {
     for (uint32_t i = 0; i < MONITOR_EXECS && launching_count > 0; i++)
         if (execs[i].used && execs[i].report >= 0)
-            read_report(&execs[i]);
+            /* The process may be reaped already: then the report's end is the last that is heard of it. */
+            exec_on_report(i);
 }
 
 bool exec_launching(void) {
