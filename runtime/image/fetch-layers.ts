@@ -138,7 +138,8 @@ async function receiveInto(ingest: Ingest, fetch: LayerFetch, index: number): Pr
     return prepared;
   } catch (error) {
     await prepared?.discard();
-    await leaveIngest(ingest, stored, error);
+    await stored?.catch(() => undefined);
+    await (isWorthKeeping(error, fetch.signal) ? ingest.suspend() : ingest.abort());
     throw error;
   }
 }
@@ -152,12 +153,9 @@ function unreadRest(digest: Digest): RuntimeError {
   });
 }
 
-/** What came over a connection that broke, or for a pull that was called off, is kept; what was wrong is not. */
-async function leaveIngest(ingest: Ingest, stored: Promise<void> | undefined, error: unknown): Promise<void> {
-  if (stored !== undefined) return void (await stored.catch(() => ingest.abort()));
-  const wrong =
-    error instanceof RuntimeError && !['Unavailable', 'DeadlineExceeded', 'Cancelled'].includes(error.code);
-  await (wrong ? ingest.abort() : ingest.suspend());
+/** Called off, or a connection that broke: what came is kept for the next try. What was wrong is not. */
+function isWorthKeeping(error: unknown, signal: AbortSignal): boolean {
+  return signal.aborted || ['Unavailable', 'DeadlineExceeded', 'Cancelled'].includes(codeOf(error));
 }
 
 async function unpack(
