@@ -18,6 +18,7 @@ import {
   compileContainerPlan,
   compileExecPlan,
   compilePausePlan,
+  compileRestorePlan,
   encodePlan,
   explainFailure,
   printPlan,
@@ -138,6 +139,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     plans: {
       seccomp: (profile) => seccomp.compile(profile),
       container: compileContainerPlan,
+      restore: compileRestorePlan,
       exec: compileExecPlan,
       encode: encodePlan,
       print: printPlan,

@@ -144,6 +144,7 @@ function containerService(
     reopenLog: missing,
     update: missing,
     checkpoint: missing,
+    restore: missing,
     stats: async (ids) =>
       ids.flatMap((id) => {
         const container = containers.get(id);

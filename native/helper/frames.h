@@ -46,7 +46,7 @@ enum frame_type {
     FRAME_FAILED = 4,
     FRAME_OK = 5,
     FRAME_START = 6,   /* of a running container: answered as the first time */
-    FRAME_STARTED = 7, /* PID, AT_NS */
+    FRAME_STARTED = 7, /* PID, START_TIME, AT_NS */
     /* EXEC_CGROUP?, FLAGS; fds: plan, helper, then stdin, stdout, stderr unless FLAG_TTY, then the cgroup v2
      * (or freezer) directory of the exec if FLAG_CGROUP, then passed… */
     FRAME_EXEC = 8,
@@ -63,6 +63,9 @@ enum frame_type {
     FRAME_EXITED = 17,
     FRAME_LOG = 18, /* LEVEL, MESSAGE: a line for the daemon's log (from REPORT_LOG or the monitor itself) */
     FRAME_CLOSE_STDIN = 19, /* ends the container's stdin; a terminal has no end: FAILED EOPNOTSUPP */
+    /* After a CREATE with FLAG_RESTORE: PID of the child that is init from now on; answered with STARTED, or FAILED
+     * ECHILD if it is no child of the monitor */
+    FRAME_INIT = 20,
 };
 
 enum frame_tag {
@@ -110,4 +113,8 @@ enum frame_flag {
     FLAG_CGROUP = 1u << 5, /* EXEC: a cgroup directory descriptor is there */
     /* CREATE: when init exits, kill the rest of its cgroup (shared or host pid namespace) */
     FLAG_KILL_CGROUP = 1u << 6,
+    /* CREATE: the plan executes a program that makes init as a child of the monitor. No fifo; CREATED {PID of the
+     * program} when it was executed. It is of no account once INIT has named init; if it ends before, so does the
+     * container. */
+    FLAG_RESTORE = 1u << 7,
 };

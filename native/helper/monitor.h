@@ -123,6 +123,8 @@ void request_handle(struct request *request);
 void init_create(struct request *request);
 void init_start(const struct request *request);
 void init_signal(const struct request *request);
+/* The daemon names the restored init. */
+void init_adopt(const struct request *request);
 void init_on_report(void);
 void init_on_fifo(void);
 /* Whether the pid was one of init's launch. */

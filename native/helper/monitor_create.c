@@ -83,7 +83,7 @@ static int create(struct request *request, struct failure *failure) {
     if (result < 0)
         return result;
     *failure = (struct failure){.syscall = "mknodat", .detail = MONITOR_FIFO_NAME};
-    if ((result = make_fifo(&fifo)) < 0)
+    if ((init.flags & FLAG_RESTORE) == 0 && (result = make_fifo(&fifo)) < 0)
         return result;
     *failure = (struct failure){.syscall = "bind", .detail = MONITOR_SOCKET_NAME};
     if ((result = client_listen(init.state_dir)) < 0)
@@ -97,7 +97,8 @@ static int create(struct request *request, struct failure *failure) {
     *failure = (struct failure){.syscall = "fork", .detail = "launcher"};
     result = launch(request, init.opened_log ? 3 : 2, &work);
     stdio_launched();
-    close(fifo);
+    if (fifo >= 0)
+        close(fifo);
     return result;
 }
 

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct init init = {.state_dir = -1, .report = -1, .fifo = -1, .tick = NO_DEADLINE};
@@ -53,6 +54,13 @@ static void created(void) {
     frame_put_u32(&out, TAG_PID, (uint32_t)init.pid);
     frame_put_u64(&out, TAG_START_TIME, init.start_time);
     client_send(init.creator, &out, -1);
+}
+
+/* The program that makes init runs: execve has closed the report pipe, and it made no report of an error. */
+static void maybe_restoring(void) {
+    bool executed = init.report < 0 && !init.failed && init.pid != 0 && !init.reaped;
+    if ((init.flags & FLAG_RESTORE) != 0 && init.phase == PHASE_CREATING && executed)
+        created();
 }
 
 /* Field 22 of /proc/PID/stat; the name before it may hold anything but is the last thing in brackets. */
@@ -107,6 +115,7 @@ static void send_started(struct client_ref client, uint32_t request) {
     struct frame_buffer out;
     frame_begin(&out, FRAME_STARTED, request);
     frame_put_u32(&out, TAG_PID, (uint32_t)init.pid);
+    frame_put_u64(&out, TAG_START_TIME, init.start_time);
     frame_put_u64(&out, TAG_AT_NS, init.started_at);
     client_send(client, &out, -1);
 }
@@ -154,6 +163,38 @@ static void started(void) {
 void init_maybe_started(void) {
     if (init.phase == PHASE_CREATED && init.released && init.report < 0 && !init.failed)
         started();
+}
+
+static bool is_child(pid_t pid) {
+    siginfo_t info;
+    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static int adopt(const struct request *request) {
+    uint32_t pid = 0;
+    int result = frame_u32(&request->frame, TAG_PID, &pid);
+    if (result < 0)
+        return result;
+    if ((init.flags & FLAG_RESTORE) == 0 || init.phase != PHASE_CREATED || init.dead_since != 0)
+        return -ESRCH;
+    /* The launcher and the program itself are our children too, but no init. */
+    if ((pid_t)pid == init.pid || (pid_t)pid == init.launcher || !is_child((pid_t)pid))
+        return -ECHILD;
+    init.pid = (pid_t)pid;
+    init.start_time = read_start_time(init.pid);
+    init.released = true;
+    return 0;
+}
+
+void init_adopt(const struct request *request) {
+    int result = adopt(request);
+    if (result < 0) {
+        reply_failed(request->client, request->frame.request,
+                     &(struct failure){.error = -result, .syscall = "waitid", .detail = "init"});
+        return;
+    }
+    started();
+    send_started(request->client, request->frame.request);
 }
 
 void init_on_fifo(void) {
@@ -230,14 +271,16 @@ void init_on_report(void) {
         }
         loop_close(&init.report);
     }
+    maybe_restoring();
     init_maybe_started();
     init_maybe_ended();
 }
 
 /* A daemon that has gone while init is being made will never start it. */
 void init_client_gone(struct client_ref client) {
-    if (init.phase == PHASE_CREATING && client.index == init.creator.index &&
-        client.generation == init.creator.generation)
+    bool being_made = init.phase == PHASE_CREATING ||
+                      (init.phase == PHASE_CREATED && (init.flags & FLAG_RESTORE) != 0);
+    if (being_made && client.index == init.creator.index && client.generation == init.creator.generation)
         kill_launch();
 }
 

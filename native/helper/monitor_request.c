@@ -46,6 +46,9 @@ void request_handle(struct request *request) {
     case FRAME_START:
         init_start(request);
         break;
+    case FRAME_INIT:
+        init_adopt(request);
+        break;
     case FRAME_EXEC:
         exec_start(request);
         break;

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -17,7 +18,7 @@ export async function writeArchive(
   signal: AbortSignal,
 ): Promise<void> {
   const { pack } = await import('tar-stream');
-  const partial = `${target}.partial`;
+  const partial = `${target}.${randomBytes(4).toString('hex')}.partial`;
   try {
     const archive = pack();
     const out = createWriteStream(partial, { mode: 0o600, flags: 'wx' });

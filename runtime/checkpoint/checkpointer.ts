@@ -1,19 +1,21 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { copyFile, mkdir, open, readFile, readlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { closeFd, openat2, removeTree, type Fd } from '../../native/index.js';
+import { closeFd, removeTree } from '../../native/index.js';
 import { criuCgMode, criuNetworkLockMethod, criuReqType } from '../../protos/gen/criu/rpc.js';
 import type { Logger } from '../base/logger.js';
 import type { CgroupDriver } from '../cgroup/types.js';
-import type { CheckpointOptions, Checkpointer } from '../container/deps.js';
+import type { CheckpointOptions, Checkpointer, OpenCheckpoint } from '../container/deps.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { ImageService } from '../image/types.js';
 import type { Snapshots } from '../snapshot/types.js';
 import { writeArchive } from './archive.js';
 import { CriuProgram, noOptions, startCriu, type CriuVersion } from './criu.js';
+import { criuError, openDirectory } from './criu-files.js';
 import { findExternal } from './external.js';
+import { DESCRIPTORS, IMAGES, WRITABLE_LAYER, extractArchive } from './extract.js';
 import { describeCheckpoint } from './metadata.js';
+import { openExtracted } from './restorer.js';
 
 export interface CheckpointerOptions {
   /** CRIU: a path, or a name that is looked for in PATH. */
@@ -26,9 +28,6 @@ export interface CheckpointerOptions {
   readonly cgroups: CgroupDriver;
 }
 
-const AT_FDCWD = -100;
-/** Directory of CRIU's images in the archive. */
-export const IMAGES = 'checkpoint';
 /** CRIU's own limit when the caller sets none. */
 const DEFAULT_TIMEOUT_MS = 10 * 60 * 1000;
 /** How much later than CRIU's own time-out it is killed. */
@@ -36,7 +35,33 @@ const KILL_GRACE_MS = 10_000;
 
 export function openCheckpointer(options: CheckpointerOptions): Checkpointer {
   const criu = new CriuProgram(options.criu);
-  return { checkpoint: (container, signal) => checkpoint(options, criu, container, signal) };
+  return {
+    checkpoint: (container, signal) => checkpoint(options, criu, container, signal),
+    open: (archive, id, signal) => openArchive(options, criu, archive, id, signal),
+  };
+}
+
+async function openArchive(
+  { workDir }: CheckpointerOptions,
+  criu: CriuProgram,
+  archive: string,
+  id: string,
+  signal: AbortSignal,
+): Promise<OpenCheckpoint> {
+  const { program } = await criu.get();
+  const directory = workDirectory(workDir, id);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  try {
+    await extractArchive(archive, directory, signal);
+    return openExtracted(directory, program);
+  } catch (error) {
+    await removeTree(directory);
+    throw error;
+  }
+}
+
+function workDirectory(workDir: string, id: string): string {
+  return path.join(workDir, `${id}-${randomBytes(4).toString('hex')}`);
 }
 
 /**
@@ -57,7 +82,7 @@ async function checkpoint(
     );
   }
   const { program, version } = await criu.get();
-  const directory = path.join(options.workDir, `${id}-${randomBytes(4).toString('hex')}`);
+  const directory = workDirectory(options.workDir, id);
   const limitMs = timeoutMs > 0 ? timeoutMs : DEFAULT_TIMEOUT_MS;
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
   await mkdir(path.join(directory, IMAGES), { recursive: true, mode: 0o700 });
@@ -67,7 +92,7 @@ async function checkpoint(
       await packWritableLayer(options.snapshots, id, directory, bounded);
     });
     const names = await writeMetadata(options, container, directory, version);
-    await writeArchive(directory, [IMAGES, 'rootfs-diff.tar', ...names], location, bounded);
+    await writeArchive(directory, [IMAGES, WRITABLE_LAYER, ...names], location, bounded);
   } catch (error) {
     signal.throwIfAborted();
     if (bounded.aborted)
@@ -87,8 +112,8 @@ async function whileFrozen(
   work: (freezer: string | undefined) => Promise<void>,
 ): Promise<void> {
   const cgroup = cgroups.open(cgroupPath);
-  await cgroup.freeze();
   try {
+    await cgroup.freeze();
     await work(cgroup.directories.get('freezer') ?? cgroup.directories.get(''));
   } finally {
     await cgroup.thaw();
@@ -119,7 +144,9 @@ async function dump({
   const binds = new Set(
     (spec.mounts ?? []).filter(isBind).map((mount) => path.posix.normalize(mount.destination)),
   );
-  binds.add('/dev/shm');
+  // The sandbox', unless the spec brings one of its own.
+  if (!(spec.mounts ?? []).some(({ destination }) => path.posix.normalize(destination) === '/dev/shm'))
+    binds.add('/dev/shm');
   const external = await findExternal(init.pid, binds);
   await writeDescriptors(init.pid, path.join(directory, IMAGES));
   const imagesFd = openDirectory(path.join(directory, IMAGES));
@@ -151,7 +178,7 @@ async function dump({
     });
   } catch (error) {
     throw new RuntimeError('FailedPrecondition', 'dump', {
-      cause: await withLog(error, path.join(directory, 'dump.log')),
+      cause: await criuError(error, path.join(directory, 'dump.log')),
     });
   } finally {
     clearTimeout(stop);
@@ -172,24 +199,10 @@ function isBind({
   return type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
 }
 
-function openDirectory(directory: string): Fd {
-  return openat2(AT_FDCWD, directory, { flags: constants.O_RDONLY | constants.O_DIRECTORY });
-}
-
 /** What descriptors 0 to 2 of init are, for the restore to give it new ones in their place. */
 async function writeDescriptors(pid: number, directory: string): Promise<void> {
   const targets = await Promise.all([0, 1, 2].map((fd) => readlink(`/proc/${pid}/fd/${fd}`)));
-  await writeFile(path.join(directory, 'descriptors.json'), JSON.stringify(targets), { mode: 0o600 });
-}
-
-/** The last error lines of CRIU's log say what its error code does not. */
-async function withLog(error: unknown, logFile: string): Promise<string> {
-  const log = await readFile(logFile, 'utf8').catch(() => '');
-  const lines = log
-    .split('\n')
-    .filter((line) => line.includes('Error'))
-    .slice(-3);
-  return [messageOf(error), ...lines.map((line) => line.replace(/^\([\d.]+\)\s*/, '').trim())].join('; ');
+  await writeFile(path.join(directory, DESCRIPTORS), JSON.stringify(targets), { mode: 0o600 });
 }
 
 async function packWritableLayer(
@@ -198,7 +211,7 @@ async function packWritableLayer(
   directory: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = await open(path.join(directory, 'rootfs-diff.tar'), 'wx', 0o600);
+  const file = await open(path.join(directory, WRITABLE_LAYER), 'wx', 0o600);
   try {
     await snapshots.diff(id, { fd: file.fd, compression: 'gzip' }, signal);
   } finally {

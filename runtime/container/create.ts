@@ -1,14 +1,22 @@
 import path from 'node:path';
-import { fileBatch, removeTree } from '../../native/index.js';
+import { fileBatch, removeTree, type Fd } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import { failpoint } from '../base/failpoint.js';
 import { newId } from '../base/ids.js';
 import { Rollback } from '../base/rollback.js';
 import { StageTimer } from '../base/stage-timer.js';
 import { RuntimeError, messageOf, wrapError } from '../errors.js';
+import type { Cgroup } from '../cgroup/types.js';
+import type { Plan } from '../plan/steps.js';
 import type { Sandbox } from '../sandbox/types.js';
 import type { Spec } from '../spec/types.js';
-import { StepError, type ContainerPlanOptions, type Monitor } from './deps.js';
+import {
+  StepError,
+  type ContainerPlanOptions,
+  type Monitor,
+  type OverlayRootfs,
+  type SeccompProgram,
+} from './deps.js';
 import { followExit } from './exit.js';
 import { printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
@@ -19,17 +27,54 @@ import type { Container, ContainerRequest } from './types.js';
 export const ROOTFS_MOUNTPOINT = 'rootfs';
 export const VOLUMES = 'volumes';
 
-/**
- * Makes a container up to the point where init waits on its exec fifo: record, writable layer, cgroup, plan, monitor.
- * What exists is undone backwards if a later step fails or the caller gives up.
- */
+/** What a container's processes are made from. */
+export interface Parts {
+  readonly sandbox: Sandbox;
+  readonly rootfs: OverlayRootfs;
+  readonly cgroup: Cgroup;
+  readonly seccomp: SeccompProgram | undefined;
+}
+
+/** A container under construction: each thing that exists is registered for the way back. */
+export interface Construction {
+  readonly live: LiveContainer;
+  readonly rollback: Rollback;
+  readonly timer: StageTimer;
+  readonly signal: AbortSignal;
+}
+
+/** Makes a container up to the point where init waits on its exec fifo: record, writable layer, cgroup, plan, monitor. */
 export async function createContainer(
   room: Containers,
   request: ContainerRequest,
   signal: AbortSignal,
 ): Promise<LiveContainer> {
+  return constructContainer(room, request, signal, 'create container', async (construction, parts) => {
+    const { live, timer } = construction;
+    live.plan = room.deps.plans.container(planOptions(room, live, parts));
+    timer.mark('plan');
+    const monitor = await launchMonitor(room, construction, parts.cgroup, live.plan);
+    failpoint('container.create.after-monitor');
+    timer.mark('monitor');
+    signal.throwIfAborted();
+    room.apply(live, { event: 'created', init: monitor.init });
+    return monitor;
+  });
+}
+
+/**
+ * The frame of every creation: record, writable layer and cgroup before `make` runs, the state on disk after it. What
+ * exists is undone backwards if a step fails or the caller gives up.
+ */
+export async function constructContainer(
+  room: Containers,
+  request: ContainerRequest,
+  signal: AbortSignal,
+  op: string,
+  make: (construction: Construction, parts: Parts) => Promise<Monitor>,
+): Promise<LiveContainer> {
   const { deps, store } = room;
-  const sandbox = readySandbox(room, request.sandboxId);
+  const sandbox = readySandbox(room, request.sandboxId, op);
   const id = newId();
   const holder = store.reserve(request.name, id);
   if (holder !== undefined) {
@@ -57,28 +102,8 @@ export async function createContainer(
     timer.mark('snapshot');
 
     live.seccomp = seccomp;
-    live.plan = deps.plans.container({
-      spec: live.value.spec,
-      rootfs,
-      rootfsMountpoint: path.join(deps.stateContainersDir, id, ROOTFS_MOUNTPOINT),
-      sandbox: sandboxToJoin(sandbox, live.value),
-      cgroup: { ...cgroup.join, directories: cgroup.directories },
-      seccomp,
-      fileLimit: deps.fileLimit,
-      keyringName: id,
-    });
-    timer.mark('plan');
-
-    const monitor = await launch(room, live, deps.plans.encode(live.plan), signal);
-    rollback.add('monitor', async () => {
-      await monitor.signal(9).catch(() => cgroup.kill());
-      await monitor.exited;
-    });
-    failpoint('container.create.after-monitor');
-    live.monitor = monitor;
-    timer.mark('monitor');
-    signal.throwIfAborted();
-    room.apply(live, { event: 'created', init: monitor.init });
+    const parts = { sandbox, rootfs, cgroup, seccomp };
+    const monitor = await make({ live, rollback, timer, signal }, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
     await writeCreated(room, live);
     followExit(room, live, monitor);
@@ -96,16 +121,32 @@ export async function createContainer(
       error instanceof StepError && live.plan !== undefined
         ? deps.plans.explain(live.plan, error.failure)
         : error;
-    throw wrapError('create container', cause, request.name);
+    throw wrapError(op, cause, request.name);
   }
 }
 
-function readySandbox({ deps }: Containers, id: string): Sandbox {
+export function planOptions(
+  { deps }: Containers,
+  { value }: LiveContainer,
+  { sandbox, rootfs, cgroup, seccomp }: Parts,
+): ContainerPlanOptions {
+  return {
+    spec: value.spec,
+    rootfs,
+    rootfsMountpoint: path.join(deps.stateContainersDir, value.id, ROOTFS_MOUNTPOINT),
+    sandbox: sandboxToJoin(sandbox, value),
+    cgroup: { ...cgroup.join, directories: cgroup.directories },
+    seccomp,
+    fileLimit: deps.fileLimit,
+    keyringName: value.id,
+  };
+}
+
+function readySandbox({ deps }: Containers, id: string, op: string): Sandbox {
   const sandbox = deps.sandboxes.find(id);
-  if (sandbox === undefined)
-    throw new RuntimeError('NotFound', 'create container', { cause: `no pod sandbox ${id}` });
+  if (sandbox === undefined) throw new RuntimeError('NotFound', op, { cause: `no pod sandbox ${id}` });
   if (sandbox.state.phase !== 'ready') {
-    throw new RuntimeError('FailedPrecondition', 'create container', {
+    throw new RuntimeError('FailedPrecondition', op, {
       cause: `pod sandbox ${id} is ${sandbox.state.phase}`,
     });
   }
@@ -170,7 +211,7 @@ async function writeCreated({ deps }: Containers, live: LiveContainer): Promise<
   const data = printContainerState({
     version: 1,
     phase: 'created',
-    init: state.phase === 'created' ? state.init : undefined,
+    init: 'init' in state ? state.init : undefined,
     timingsMs,
   });
   await fileBatch([
@@ -226,28 +267,37 @@ function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): Containe
   };
 }
 
-async function launch(
+/** The monitor with the plan at the end of its launch; undone by killing what it runs. */
+export async function launchMonitor(
   { deps }: Containers,
-  live: LiveContainer,
-  plan: Buffer,
-  signal: AbortSignal,
+  { live, rollback, signal }: Construction,
+  cgroup: Cgroup,
+  plan: Plan,
+  restore?: { readonly passedFds: readonly Fd[] },
 ): Promise<Monitor> {
-  const { id, request, cgroupPath, spec } = live.value;
-  const cgroup = deps.cgroups.open(cgroupPath);
-  return deps.monitors.launch(
+  const { id, request, spec } = live.value;
+  const monitor = await deps.monitors.launch(
     {
       containerId: id,
       stateDir: path.join(deps.stateContainersDir, id),
-      plan,
+      plan: deps.plans.encode(plan),
       stdio: request.stdio,
       log: request.log,
       oomPath: cgroup.oomPath,
       killPath: cgroup.killPath,
-      killCgroup: !ownsPidNamespace(spec),
+      killCgroup: restore !== undefined || !ownsPidNamespace(spec),
+      restore: restore !== undefined,
+      passedFds: restore?.passedFds,
       onLog: (level, message) => deps.logger[level >= 2 ? 'warn' : 'debug'](message, { containerId: id }),
     },
     signal,
   );
+  rollback.add('monitor', async () => {
+    await monitor.signal(9).catch(() => cgroup.kill());
+    await monitor.exited;
+  });
+  live.monitor = monitor;
+  return monitor;
 }
 
 /** Whether the kernel kills the whole container with its init. */

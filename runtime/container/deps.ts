@@ -51,11 +51,14 @@ export interface ContainerSnapshots {
   usage(id: string): Promise<ContainerStats['writableLayer']>;
   /** Removes writable layers of containers that are not in the set. */
   sweep(living: ReadonlySet<string>): Promise<void>;
+  /** Applies a layer to a writable layer that nothing has mounted yet. */
+  applyDiff(id: string, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
 }
 
 export interface PlanCompiler {
   seccomp(profile: Seccomp): Promise<SeccompProgram>;
   container(options: ContainerPlanOptions): Plan;
+  restore(options: RestorePlanOptions): RestorePlan;
   exec(options: ExecPlanOptions): Plan;
   encode(plan: Plan): Buffer;
   print(plan: Plan): string;
@@ -83,6 +86,22 @@ export interface ContainerPlanOptions {
   readonly seccomp: SeccompProgram | undefined;
   readonly fileLimit: number;
   readonly keyringName: string;
+}
+
+export interface RestorePlanOptions {
+  readonly container: ContainerPlanOptions;
+  /** Where the sandbox' /dev/shm is attached for CRIU to take it from. */
+  readonly shmMountpoint: string;
+  /** CRIU, which gets the first passed descriptor as its socket. */
+  readonly program: string;
+}
+
+export interface RestorePlan {
+  readonly plan: Plan;
+  /** What CRIU takes from the host: mount points in the container, and what they become. */
+  readonly mounts: readonly { readonly mountpoint: string; readonly source: string }[];
+  /** Namespaces of the sandbox, by their descriptor in CRIU. */
+  readonly namespaces: readonly { readonly type: 'network' | 'ipc' | 'uts'; readonly fd: number }[];
 }
 
 export interface ExecPlanOptions {
@@ -117,6 +136,10 @@ export interface MonitorLaunch {
   readonly killPath: string;
   /** Kill the rest of the cgroup when init ends (shared or host pid namespace). */
   readonly killCgroup: boolean;
+  /** The plan executes a program that makes init; resolves when it runs, and {@link Monitor.becomeInit} names init. */
+  readonly restore?: boolean | undefined;
+  /** What the plan finds in its slots from `passed` on. */
+  readonly passedFds?: readonly Fd[] | undefined;
   readonly onLog: (level: number, message: string) => void;
 }
 
@@ -126,6 +149,8 @@ export interface Monitor {
   readonly exited: Promise<MonitorExit>;
   /** Releases init; resolves when the command runs. @throws {@link StepError} */
   start(): Promise<{ readonly atNs: bigint }>;
+  /** Of a launch with `restore`: the container's init, a child of the monitor. */
+  becomeInit(pid: number): Promise<{ readonly atNs: bigint }>;
   exec(options: MonitorExec): Promise<MonitorExecution>;
   signal(signal: number): Promise<void>;
   reopenLog(): Promise<void>;
@@ -170,6 +195,28 @@ export interface MonitorExecution {
 /** Dumps a running container into an archive, and reads one back (runtime/checkpoint). */
 export interface Checkpointer {
   checkpoint(options: CheckpointOptions, signal: AbortSignal): Promise<void>;
+  /** Reads an archive into a directory of ours. @throws InvalidArgument, NotFound, FailedPrecondition (no CRIU) */
+  open(archivePath: string, containerId: string, signal: AbortSignal): Promise<OpenCheckpoint>;
+}
+
+/** An archive that was read: what a new container is restored from. */
+export interface OpenCheckpoint {
+  /** CRIU. */
+  readonly program: string;
+  /** The container's writable layer, as a tar. */
+  writableLayer(): AsyncIterable<Uint8Array>;
+  /** Has a CRIU that waits on `socket` (ours to close) make the container's processes. */
+  restore(options: RestoreOptions, signal: AbortSignal): Promise<void>;
+  /** Removes what was read. */
+  close(): Promise<void>;
+}
+
+export interface RestoreOptions extends Pick<RestorePlan, 'mounts' | 'namespaces'> {
+  readonly socket: Fd;
+  /** Mount point of the rootfs where CRIU runs. */
+  readonly root: string;
+  /** Init is made and stands still; nothing of the container has run yet. */
+  readonly onInit: (pid: number) => Promise<void>;
 }
 
 export interface CheckpointOptions {

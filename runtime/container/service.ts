@@ -10,6 +10,7 @@ import { execSync } from './exec-sync.js';
 import { recoverContainers } from './recover.js';
 import { removeContainer } from './remove.js';
 import { containerStats } from './stats.js';
+import { restoreContainer } from './restore.js';
 import { startContainer } from './start.js';
 import { stopContainer, type StopInProgress } from './stop.js';
 import { transition, type ContainerEvent } from './transition.js';
@@ -104,6 +105,13 @@ export class Containers implements ContainerService {
     signal: AbortSignal,
   ): Promise<void> {
     await this.during('checkpoint container', id, (live) => checkpointContainer(this, live, request, signal));
+  }
+
+  async restore(request: ContainerRequest, archivePath: string, signal: AbortSignal): Promise<Container> {
+    const live = await restoreContainer(this, request, archivePath, signal);
+    this.publish('created', live);
+    this.publish('started', live);
+    return live.value;
   }
 
   async stats(ids: readonly string[]): Promise<readonly ContainerStats[]> {

@@ -112,6 +112,11 @@ export interface ContainerService {
     request: { readonly location: string; readonly timeoutMs: number },
     signal: AbortSignal,
   ): Promise<void>;
+  /**
+   * A new container that goes on where a checkpoint was taken; it runs afterwards. Its mounts, namespaces, devices and
+   * limits are the request's. @throws as create, and InvalidArgument (archive), Unimplemented (shared pid namespace, terminal)
+   */
+  restore(request: ContainerRequest, archivePath: string, signal: AbortSignal): Promise<Container>;
   stats(ids: readonly string[]): Promise<readonly ContainerStats[]>;
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Container | undefined;

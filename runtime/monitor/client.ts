@@ -32,6 +32,8 @@ export interface CreateOptions {
   readonly oomPath?: string | undefined;
   readonly killPath?: string | undefined;
   readonly killCgroup: boolean;
+  /** The plan executes a program that makes init: {@link MonitorClient.becomeInit} names it. */
+  readonly restore?: boolean | undefined;
   /** Slots PASSED… of the plan. */
   readonly passedFds?: readonly Fd[] | undefined;
 }
@@ -221,7 +223,7 @@ export class MonitorClient implements Monitor {
       'create',
       {
         containerId: options.containerId,
-        flags: flagsOf({ ...stdio, killCgroup: options.killCgroup }),
+        flags: flagsOf({ ...stdio, killCgroup: options.killCgroup, restore: options.restore ?? false }),
         logPath: log?.path,
         oomPath: options.oomPath,
         killPath: options.killPath,
@@ -234,6 +236,16 @@ export class MonitorClient implements Monitor {
   /** Releases init from the exec fifo; resolves when it has become the command. */
   async start(): Promise<{ readonly atNs: bigint }> {
     const { values } = await this.#ask('start');
+    return { atNs: values.atNs ?? 0n };
+  }
+
+  /**
+   * Names the init that the executed program has made: the container runs.
+   * @throws SystemError ECHILD if it is no child of the monitor
+   */
+  async becomeInit(pid: number): Promise<{ readonly atNs: bigint }> {
+    const { values } = await this.#ask('init', { pid });
+    this.#keepInit(values);
     return { atNs: values.atNs ?? 0n };
   }
 

@@ -36,6 +36,7 @@ export const frameTypes = {
   exited: 17,
   log: 18,
   'close-stdin': 19,
+  init: 20,
 } as const;
 
 export type FrameType = keyof typeof frameTypes;
@@ -80,6 +81,7 @@ export const frameFlags = {
   stderr: 16,
   cgroup: 32,
   killCgroup: 64,
+  restore: 128,
 } as const;
 
 type TagName = keyof typeof frameTags;

@@ -77,6 +77,15 @@ function restriction(slot: Slot, { own, recursive }: MountOptions, about: string
   return { kind: 'mount-setattr', slot, recursive: true, set, clear, propagation: MS_PRIVATE, about };
 }
 
+/** What a mount of type cgroup consists of: host directories by their name below the mount point, "" for itself. */
+export function cgroupMountSources(
+  options: MountTarget['options'],
+): readonly { readonly name: string; readonly directory: string }[] {
+  const { v1TasksPaths, unifiedPath } = options.cgroup;
+  if (v1TasksPaths.length > 0) return hierarchiesOf({ options });
+  return unifiedPath === undefined ? [] : [{ name: '', directory: unifiedPath }];
+}
+
 interface Hierarchy {
   readonly name: string;
   readonly controllers: readonly string[];
@@ -85,7 +94,7 @@ interface Hierarchy {
   readonly options: readonly string[];
 }
 
-function hierarchiesOf({ options }: MountTarget): readonly Hierarchy[] {
+function hierarchiesOf({ options }: Pick<MountTarget, 'options'>): readonly Hierarchy[] {
   const { directories, unifiedPath } = options.cgroup;
   const controllersOf = new Map<string, string[]>();
   for (const [controller, directory] of directories) {

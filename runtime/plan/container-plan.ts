@@ -67,7 +67,7 @@ function processOf({ process }: Spec): Process {
  * plain files. `volatile`: the layer does not outlive the boot, and an unmount must not wait until the whole file system
  * below it is synced.
  */
-function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot {
+export function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot {
   const out = takeSlot(draft);
   if (rootfs.kind === 'overlay') {
     const { layersDir, lower, upper, work } = rootfs;
