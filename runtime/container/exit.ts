@@ -32,16 +32,13 @@ async function clean({ deps }: Containers, live: LiveContainer, lost: boolean): 
   const { id, cgroupPath } = live.value;
   try {
     const cgroup = deps.cgroups.open(cgroupPath);
-    if (lost || !(await isEmpty(cgroup.processes()))) await cgroup.kill();
+    // Init's end was the end of all in a pid namespace of its own, the monitor has seen to the rest elsewhere.
+    if (lost) await cgroup.kill();
     await cgroup.remove();
     await writeState(deps.containersDir, live);
   } catch (error) {
     deps.logger.warn('cleaning up after a container failed', { containerId: id, error: messageOf(error) });
   }
-}
-
-async function isEmpty(processes: Promise<readonly number[]>): Promise<boolean> {
-  return (await processes).length === 0;
 }
 
 /** Writes what must be known after the next start: the exit, and limits that were changed. */
