@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import {
   algorithmOf,
@@ -11,6 +11,7 @@ import {
   type Digest,
   type DigestAlgorithm,
 } from '../base/digest.js';
+import { Limiter } from '../base/limiter.js';
 import type { Logger } from '../base/logger.js';
 import { isErrno, RuntimeError, wrapError } from '../errors.js';
 import { FileIngest } from './ingest.js';
@@ -18,6 +19,7 @@ import { IndexFile, writeLayoutFile } from './layout.js';
 import type { ContentStore, IndexEntry, Ingest } from './types.js';
 
 const algorithms: readonly DigestAlgorithm[] = ['sha256', 'sha512'];
+const parallelStats = 16;
 const readChunkBytes = 256 * 1024;
 /** A partial blob that nobody continued for so long is an orphan. */
 const partialLifetimeMs = 24 * 60 * 60 * 1000;
@@ -75,17 +77,17 @@ function partialDigest(name: string): Digest | undefined {
 }
 
 async function findBlobs(root: string): Promise<Map<Digest, number>> {
-  const sizes = new Map<Digest, number>();
-  for (const algorithm of algorithms) {
+  const limiter = new Limiter(parallelStats);
+  const found = algorithms.map(async (algorithm) => {
     const directory = path.join(root, 'blobs', algorithm);
-    const digests = (await readdir(directory)).map((hex) => parseDigest(`${algorithm}:${hex}`));
-    for (const digest of digests) {
-      if (digest === undefined) continue;
-      const { size } = await stat(path.join(directory, hexOf(digest)));
-      sizes.set(digest, size);
-    }
-  }
-  return sizes;
+    const digests = (await readdir(directory)).flatMap((hex) => parseDigest(`${algorithm}:${hex}`) ?? []);
+    const sizeOf = async (digest: Digest): Promise<[Digest, number]> => [
+      digest,
+      (await stat(path.join(directory, hexOf(digest)))).size,
+    ];
+    return Promise.all(digests.map((digest) => limiter.run(() => sizeOf(digest))));
+  });
+  return new Map((await Promise.all(found)).flat());
 }
 
 class FileContentStore implements ContentStore {
@@ -111,9 +113,14 @@ class FileContentStore implements ContentStore {
         subject: digest,
         cause: `its ${size} bytes are more than the ${limitBytes} allowed`,
       });
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of this.read(digest)) chunks.push(chunk);
-    return Buffer.concat(chunks);
+    let content: Buffer;
+    try {
+      content = await readFile(this.blobPath(digest));
+    } catch (error) {
+      throw wrapError('read blob', error, digest);
+    }
+    checkBlob(digest, digestOf(content, algorithmOf(digest)));
+    return content;
   }
 
   async *read(digest: Digest): AsyncIterable<Uint8Array> {
@@ -126,13 +133,7 @@ class FileContentStore implements ContentStore {
     } catch (error) {
       throw wrapError('read blob', error, digest);
     }
-    const actual = finishDigest(hash, algorithmOf(digest));
-    if (actual !== digest)
-      throw new RuntimeError('DataLoss', 'read blob', {
-        subject: digest,
-        cause: `the file was changed: its digest is ${actual}`,
-        reason: 'DigestMismatch',
-      });
+    checkBlob(digest, finishDigest(hash, algorithmOf(digest)));
   }
 
   async write(digest: Digest, content: Uint8Array): Promise<void> {
@@ -203,6 +204,15 @@ class FileContentStore implements ContentStore {
   private blobPath(digest: Digest): string {
     return path.join(this.path, 'blobs', algorithmOf(digest), hexOf(digest));
   }
+}
+
+function checkBlob(digest: Digest, actual: Digest): void {
+  if (actual === digest) return;
+  throw new RuntimeError('DataLoss', 'read blob', {
+    subject: digest,
+    cause: `the file was changed: its digest is ${actual}`,
+    reason: 'DigestMismatch',
+  });
 }
 
 let ingestCount = 0;

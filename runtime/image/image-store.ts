@@ -1,4 +1,5 @@
 import { parseDigest, type Digest } from '../base/digest.js';
+import { Limiter } from '../base/limiter.js';
 import type { Logger } from '../base/logger.js';
 import type { ContentStore, IndexEntry } from '../content/types.js';
 import { messageOf, RuntimeError } from '../errors.js';
@@ -8,7 +9,14 @@ import { describeImage, type ImageDescription } from './documents.js';
 import { configLimitBytes, manifestLimitBytes } from './limits.js';
 import { parseManifest, type Descriptor } from './manifest.js';
 import { formatReference, parseReference } from './reference.js';
-import { entryOf, keyOf, nameAnnotation, referenceOf, type StoredReference } from './stored-reference.js';
+import {
+  entryOf,
+  keyOf,
+  manifestOf,
+  nameAnnotation,
+  referenceOf,
+  type StoredReference,
+} from './stored-reference.js';
 import type { Image } from './types.js';
 
 interface StoredManifest {
@@ -16,6 +24,8 @@ interface StoredManifest {
   /** Every blob that belongs to it, itself included. */
   readonly blobs: readonly Digest[];
 }
+
+const parallelReads = 16;
 
 export interface ImageStoreOptions {
   readonly content: ContentStore;
@@ -38,6 +48,7 @@ export class ImageStore {
   private listed: readonly Image[] = [];
   private used: ReadonlySet<string> | undefined;
   private readonly pinned: ReadonlySet<string>;
+
   constructor(private readonly options: ImageStoreOptions) {
     this.pinned = new Set(options.pinned.map(normalisedName));
   }
@@ -46,14 +57,27 @@ export class ImageStore {
   async load(): Promise<void> {
     const entries = await this.options.content.readIndex();
     if (entries === undefined) await this.recover();
-    else for (const entry of entries) await this.loadEntry(entry);
+    else await this.loadEntries(entries);
     this.refresh();
   }
 
-  private async loadEntry(entry: IndexEntry): Promise<void> {
+  /** Reads several documents at a time; the references keep their order. */
+  private async loadEntries(entries: readonly IndexEntry[]): Promise<void> {
+    const limiter = new Limiter(parallelReads);
+    const loads = new Map<string, Promise<void>>();
+    for (const entry of entries) {
+      const digest = manifestOf(entry);
+      const load = loads.get(digest) ?? limiter.run(async () => this.loadManifest(parseDigest(digest)));
+      loads.set(digest, load);
+      load.catch(() => undefined);
+    }
+    for (const entry of entries) await this.loadEntry(entry, loads.get(manifestOf(entry)));
+  }
+
+  private async loadEntry(entry: IndexEntry, loaded: Promise<void> | undefined): Promise<void> {
     try {
       const reference = referenceOf(entry);
-      await this.loadManifest(reference.manifest);
+      await loaded;
       this.references.set(keyOf(reference), reference);
     } catch (error) {
       this.options.logger.warn('image dropped, it cannot be read', {
@@ -64,8 +88,8 @@ export class ImageStore {
     }
   }
 
-  private async loadManifest(digest: Digest): Promise<void> {
-    if (this.manifests.has(digest)) return;
+  private async loadManifest(digest: Digest | undefined): Promise<void> {
+    if (digest === undefined || this.manifests.has(digest)) return;
     const { content } = this.options;
     const document = await content.readAll(digest, manifestLimitBytes);
     const manifest = parseManifest({ content: document, mediaType: undefined });

@@ -38,10 +38,16 @@ export function entryOf({ name, hidden, target, manifest }: StoredReference): In
   };
 }
 
+/** Digest of the manifest that an entry of index.json stands for, as it is written there. */
+export function manifestOf({ digest, annotations }: IndexEntry): string {
+  return annotations?.[manifestAnnotation] ?? digest;
+}
+
 /** @throws DataLoss for an entry that no pull of ours wrote */
-export function referenceOf({ mediaType, digest, size, annotations = {} }: IndexEntry): StoredReference {
+export function referenceOf(entry: IndexEntry): StoredReference {
+  const { mediaType, digest, size, annotations = {} } = entry;
   const target = parseDigest(digest);
-  const manifest = parseDigest(annotations[manifestAnnotation] ?? digest);
+  const manifest = parseDigest(manifestOf(entry));
   if (target === undefined || manifest === undefined)
     throw new RuntimeError('DataLoss', 'read image index', { cause: 'an entry has no usable digest' });
   const name = annotations[nameAnnotation];
