@@ -26,7 +26,12 @@ const stopTimeoutMs = 20_000;
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const daemon = new Daemon(await makeInstance(), options);
-  await daemon.start();
+  try {
+    await daemon.start();
+  } catch (error) {
+    await daemon.destroy();
+    throw error;
+  }
   return daemon;
 }
 
@@ -77,7 +82,7 @@ export class Daemon implements AsyncDisposable {
     return this.#process.pid;
   }
 
-  /** A client of the running daemon, made at the first use; it reconnects after a restart by itself. */
+  /** A client of the running daemon, made at the first use after each start. */
   get client(): CriClient {
     this.#client ??= connectCri(this.socket);
     return this.#client;
@@ -86,6 +91,9 @@ export class Daemon implements AsyncDisposable {
   /** Starts the daemon, or starts it again, and resolves when it accepts connections. */
   async start(): Promise<void> {
     const { box } = this.instance;
+    // The old one would wait a while before it connects again.
+    this.#client?.close();
+    this.#client = undefined;
     const log = await open(this.log, 'a');
     const program = path.join(repository, 'hack/podwright');
     const child = spawn('/bin/sh', ['-c', enterBox, 'sh', box, program, ...this.#arguments()], {
@@ -122,6 +130,17 @@ export class Daemon implements AsyncDisposable {
   /** SIGKILL. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
+  }
+
+  /** Starts it and kills it after a while, whether it has got as far as to accept connections or not. */
+  async startAndKill(afterMs: number): Promise<void> {
+    const started = this.start().then(
+      () => undefined,
+      () => undefined,
+    );
+    await delay(afterMs);
+    await this.kill();
+    await started;
   }
 
   async restart(): Promise<void> {
