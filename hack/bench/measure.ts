@@ -34,12 +34,12 @@ export async function measure(
   const networks = runtime.name === 'podwright' ? (['builtin', 'cni'] as const) : (['cni'] as const);
   await runtime.useNetwork(networks[0]);
   const samples = new Samples();
-  await lives(runtime, samples, 'warm-up', true, 3);
+  await lives(runtime, samples, { prefix: 'warm-up', hostNetwork: true, count: 3 });
   const figures: Figure[] = [];
   figures.push(await cpuPerLife(runtime, samples, scale));
   for (const network of networks) {
     await runtime.useNetwork(network);
-    await lives(runtime, samples, network, false, scale.lives);
+    await lives(runtime, samples, { prefix: network, hostNetwork: false, count: scale.lives });
   }
   for (const name of samples.names()) {
     if (name.startsWith('warm-up')) continue;
@@ -57,12 +57,16 @@ export async function measure(
   return figures;
 }
 
+interface Lives {
+  readonly prefix: string;
+  readonly hostNetwork: boolean;
+  readonly count: number;
+}
+
 async function lives(
   runtime: RuntimeUnderTest,
   samples: Samples,
-  prefix: string,
-  hostNetwork: boolean,
-  count: number,
+  { prefix, hostNetwork, count }: Lives,
 ): Promise<void> {
   for (let index = 0; index < count; index++) {
     const pod = await startPod(runtime, { name: `${prefix}-${index}`, hostNetwork }, samples, prefix);
@@ -80,7 +84,7 @@ async function cpuPerLife(
   { lives: count }: Scale,
 ): Promise<Figure> {
   const [before, ownBefore] = [await machineCpuMs(), process.cpuUsage()];
-  await lives(runtime, samples, 'host', true, count);
+  await lives(runtime, samples, { prefix: 'host', hostNetwork: true, count });
   const own = process.cpuUsage(ownBefore);
   const spent = (await machineCpuMs()) - before - (own.user + own.system) / 1000;
   return { name: 'CPU per pod life', unit: 'ms', value: spent / count };

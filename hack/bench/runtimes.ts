@@ -49,7 +49,7 @@ export async function startPodwright(registry: string): Promise<RuntimeUnderTest
   ];
   for (const [key, value] of Object.entries(settings)) args.push('--set', `${key}=${value}`);
   const daemon = await start(path.join(repository, 'hack/podwright'), args, scratch);
-  return underTest('podwright', daemon, socket, scratch, cni);
+  return underTest('podwright', { daemon, socket, scratch, cniDirectory: cni });
 }
 
 export async function startContainerd(registry: string): Promise<RuntimeUnderTest> {
@@ -89,7 +89,7 @@ state = "${scratch}/state"
   const file = path.join(scratch, 'config.toml');
   await writeFile(file, config);
   const daemon = await start(benchTool('containerd'), ['--config', file, '--log-level', 'warn'], scratch);
-  return underTest('containerd', daemon, socket, scratch, cni);
+  return underTest('containerd', { daemon, socket, scratch, cniDirectory: cni });
 }
 
 async function start(program: string, args: readonly string[], scratch: string): Promise<ChildProcess> {
@@ -104,12 +104,16 @@ async function start(program: string, args: readonly string[], scratch: string):
   }
 }
 
+interface Started {
+  readonly daemon: ChildProcess;
+  readonly socket: string;
+  readonly scratch: string;
+  readonly cniDirectory: string;
+}
+
 async function underTest(
   name: RuntimeUnderTest['name'],
-  daemon: ChildProcess,
-  socket: string,
-  scratch: string,
-  cniDirectory: string,
+  { daemon, socket, scratch, cniDirectory }: Started,
 ): Promise<RuntimeUnderTest> {
   const client = connectCri(socket);
   await client.ready(START_TIMEOUT_MS);

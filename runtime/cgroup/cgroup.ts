@@ -11,7 +11,7 @@ import {
 } from '../../native/index.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { Resources } from '../spec/types.js';
-import { hierarchyOf, type CgroupLayout } from './layout.js';
+import type { CgroupLayout } from './layout.js';
 import { limitOperations } from './limits.js';
 import type { Cgroup, CgroupJoin, ExecCgroup } from './types.js';
 
@@ -68,7 +68,8 @@ export class FsCgroup implements Cgroup {
   }
 
   async update(resources: Resources): Promise<void> {
-    const { operations, attachDevices } = await limitOperations(this.layout, this.directories, resources);
+    const limits = await limitOperations(this.layout, this.directories, resources);
+    const { operations } = limits;
     const before = await readFiles(operations.map((operation) => operation.path));
     const ordered = orderForUpdate(operations, before);
     const undo: FileOperation[] = [];
@@ -77,7 +78,7 @@ export class FsCgroup implements Cgroup {
         await fileBatch([operation]);
         if (old !== undefined) undo.unshift({ op: 'write', path: operation.path, data: old });
       }
-      await attachDevices();
+      await limits.attachDevices();
     } catch (error) {
       await putBack(undo);
       throw new RuntimeError(

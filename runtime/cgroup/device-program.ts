@@ -21,12 +21,12 @@ const accessBits: Readonly<Record<string, number>> = { m: 1, r: 2, w: 4 };
  */
 export function deviceProgram({ allowByDefault, exceptions }: DevicePolicy): Uint8Array {
   const code: number[][] = [
-    insn(BPF_LDX_MEM_W, 2, 1, 0), // r2 = access_type
-    insn(BPF_MOV_REG, 3, 2),
-    insn(BPF_RSH_IMM, 3, 0, 0, 16), // r3 = access
-    insn(BPF_AND_IMM, 2, 0, 0, 0xffff), // r2 = type
-    insn(BPF_LDX_MEM_W, 4, 1, 4), // r4 = major
-    insn(BPF_LDX_MEM_W, 5, 1, 8), // r5 = minor
+    insn(BPF_LDX_MEM_W, [2, 1], 0), // r2 = access_type
+    insn(BPF_MOV_REG, [3, 2]),
+    insn(BPF_RSH_IMM, [3], 0, 16), // r3 = access
+    insn(BPF_AND_IMM, [2], 0, 0xffff), // r2 = type
+    insn(BPF_LDX_MEM_W, [4, 1], 4), // r4 = major
+    insn(BPF_LDX_MEM_W, [5, 1], 8), // r5 = minor
   ];
   for (const exception of exceptions) code.push(...exceptionCode(exception, allowByDefault));
   code.push(...answer(allowByDefault));
@@ -37,15 +37,15 @@ function exceptionCode(exception: DevicePolicy['exceptions'][number], allowByDef
   const bits = [...exception.access].reduce((sum, letter) => sum | (accessBits[letter] ?? 0), 0);
   // Each test jumps behind the block when it does not fit; the offsets are filled in once the length is known.
   const tests: ((skip: number) => number[])[] = [
-    (skip) => insn(BPF_JNE_IMM, 2, 0, skip, typeBits[exception.type]),
+    (skip) => insn(BPF_JNE_IMM, [2], skip, typeBits[exception.type]),
   ];
-  if (exception.major >= 0) tests.push((skip) => insn(BPF_JNE_IMM, 4, 0, skip, exception.major));
-  if (exception.minor >= 0) tests.push((skip) => insn(BPF_JNE_IMM, 5, 0, skip, exception.minor));
+  if (exception.major >= 0) tests.push((skip) => insn(BPF_JNE_IMM, [4], skip, exception.major));
+  if (exception.minor >= 0) tests.push((skip) => insn(BPF_JNE_IMM, [5], skip, exception.minor));
   if (bits !== 7) {
     tests.push(
-      () => insn(BPF_MOV_REG, 1, 3),
-      () => insn(BPF_AND_IMM, 1, 0, 0, bits),
-      (skip) => (allowByDefault ? insn(BPF_JEQ_IMM, 1, 0, skip, 0) : insn(BPF_JNE_REG, 1, 3, skip)),
+      () => insn(BPF_MOV_REG, [1, 3]),
+      () => insn(BPF_AND_IMM, [1], 0, bits),
+      (skip) => (allowByDefault ? insn(BPF_JEQ_IMM, [1], skip, 0) : insn(BPF_JNE_REG, [1, 3], skip)),
     );
   }
   const body = answer(!allowByDefault);
@@ -53,13 +53,19 @@ function exceptionCode(exception: DevicePolicy['exceptions'][number], allowByDef
 }
 
 function answer(allow: boolean): number[][] {
-  return [insn(BPF_MOV_IMM, 0, 0, 0, allow ? 1 : 0), insn(BPF_EXIT, 0, 0)];
+  return [insn(BPF_MOV_IMM, [0], 0, allow ? 1 : 0), insn(BPF_EXIT, [0])];
 }
 
-function insn(code: number, destination: number, source: number, offset = 0, immediate = 0): number[] {
+/** Registers: destination, and source where the operation has one. */
+function insn(
+  code: number,
+  [destination, source = 0]: readonly number[],
+  offset = 0,
+  immediate = 0,
+): number[] {
   return [
     code,
-    (source << 4) | destination,
+    (source << 4) | (destination ?? 0),
     offset & 0xff,
     (offset >> 8) & 0xff,
     immediate & 0xff,

@@ -8,7 +8,6 @@ import {
   bpfQueryCgroupDevice,
   closeFd,
   openat2,
-  type FileOperation,
 } from '../../native/index.js';
 import { RuntimeError } from '../errors.js';
 import type { Resources } from '../spec/types.js';

@@ -17,6 +17,7 @@ import {
   type OverlayRootfs,
   type SeccompProgram,
 } from './deps.js';
+import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
 import { printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
@@ -35,6 +36,13 @@ export interface Parts {
   readonly seccomp: SeccompProgram | undefined;
 }
 
+export interface Creation {
+  /** For messages. */
+  readonly op: string;
+  readonly request: ContainerRequest;
+  readonly signal: AbortSignal;
+}
+
 /** A container under construction: each thing that exists is registered for the way back. */
 export interface Construction {
   readonly live: LiveContainer;
@@ -49,11 +57,12 @@ export async function createContainer(
   request: ContainerRequest,
   signal: AbortSignal,
 ): Promise<LiveContainer> {
-  return constructContainer(room, request, signal, 'create container', async (construction, parts) => {
+  const creation = { op: 'create container', request, signal };
+  return constructContainer(room, creation, async (construction, parts) => {
     const { live, timer } = construction;
     live.plan = room.deps.plans.container(planOptions(room, live, parts));
     timer.mark('plan');
-    const monitor = await launchMonitor(room, construction, parts.cgroup, live.plan);
+    const monitor = await launchMonitor(room, construction, { cgroup: parts.cgroup, plan: live.plan });
     failpoint('container.create.after-monitor');
     timer.mark('monitor');
     signal.throwIfAborted();
@@ -68,9 +77,7 @@ export async function createContainer(
  */
 export async function constructContainer(
   room: Containers,
-  request: ContainerRequest,
-  signal: AbortSignal,
-  op: string,
+  { op, request, signal }: Creation,
   make: (construction: Construction, parts: Parts) => Promise<Monitor>,
 ): Promise<LiveContainer> {
   const { deps, store } = room;
@@ -220,7 +227,8 @@ async function writeCreated({ deps }: Containers, live: LiveContainer): Promise<
 }
 
 /** Writable layer, cgroup and seccomp program do not need each other. Both kernel objects are registered before either can fail. */
-async function acquire({ deps }: Containers, live: LiveContainer, rollback: Rollback) {
+async function acquire(room: Containers, live: LiveContainer, rollback: Rollback) {
+  const { deps } = room;
   const { id, request, cgroupPath, spec } = live.value;
   rollback.add('snapshot', () => deps.snapshots.remove(id));
   rollback.add('cgroup', async () => {
@@ -231,7 +239,7 @@ async function acquire({ deps }: Containers, live: LiveContainer, rollback: Roll
   const results = await Promise.allSettled([
     deps.snapshots.prepare(id, request.image.chainId),
     deps.cgroups.create(cgroupPath, spec.linux?.resources),
-    spec.linux?.seccomp === undefined ? undefined : deps.plans.seccomp(spec.linux.seccomp),
+    seccompOf(room, live),
   ] as const);
   const [rootfs, cgroup, seccomp] = results;
   if (rootfs.status === 'rejected') throw rootfs.reason;
@@ -267,13 +275,18 @@ function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): Containe
   };
 }
 
+interface Launch {
+  readonly cgroup: Cgroup;
+  readonly plan: Plan;
+  /** The plan executes a program that makes init. */
+  readonly restore?: { readonly passedFds: readonly Fd[] };
+}
+
 /** The monitor with the plan at the end of its launch; undone by killing what it runs. */
 export async function launchMonitor(
   { deps }: Containers,
   { live, rollback, signal }: Construction,
-  cgroup: Cgroup,
-  plan: Plan,
-  restore?: { readonly passedFds: readonly Fd[] },
+  { cgroup, plan, restore }: Launch,
 ): Promise<Monitor> {
   const { id, request, spec } = live.value;
   const monitor = await deps.monitors.launch(

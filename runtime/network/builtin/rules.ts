@@ -44,7 +44,7 @@ export function nftRules(options: {
   };
   return {
     install: async (subnets, ports) =>
-      nft(families.map((family) => tableScript(family, instance, bridge, subnets, ports)).join('\n')),
+      nft(families.map((family) => tableScript(family, { instance, bridge }, subnets, ports)).join('\n')),
     add: async (ports) => nft(elementScript('add', instance, ports)),
     remove: async (ports) => nft(elementScript('delete', instance, ports)),
   };
@@ -68,8 +68,7 @@ const families: readonly Family[] = [
  */
 function tableScript(
   family: Family,
-  instance: string,
-  bridge: string,
+  { instance, bridge }: { readonly instance: string; readonly bridge: string },
   subnets: readonly Subnet[],
   ports: readonly ForwardedPort[],
 ): string {
