@@ -91,6 +91,10 @@ describe('mirrors', () => {
     await pull();
     expect(urls(own)).to.deep.equal(['/v2/team/app/manifests/1']);
     expect(urls(first)).to.have.length(3);
+    await own.stop();
+    const byDigest = `registry.test/team/app@${image.manifest.digest}`;
+    for (let round = 0; round < 2; round++) await test.pull(byDigest);
+    expect(test.service.get(byDigest)?.id).to.equal(image.config.digest);
   });
 
   it('that lie about content are asked no more', async () => {

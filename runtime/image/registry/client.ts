@@ -50,19 +50,20 @@ export class RegistryClient {
 
   constructor(private readonly options: RegistryClientOptions) {}
 
-  /** The digest a tag stands for, or undefined where the registry does not say: then only {@link manifest} can tell. */
-  async resolve(tag: string): Promise<Digest | undefined> {
-    return this.onEndpoints('resolve', async (endpoint) => {
+  /** The digest a tag (or digest) stands for, or undefined where the registry does not say: then only {@link manifest} can tell. */
+  async resolve(reference: string): Promise<Digest | undefined> {
+    const need = parseDigest(reference) === undefined ? 'resolve' : 'pull';
+    return this.onEndpoints(need, async (endpoint) => {
       const response = await this.send(endpoint, {
         method: 'HEAD',
-        target: `manifests/${tag}`,
+        target: `manifests/${reference}`,
         headers: { accept: acceptedManifests },
       });
       if (response.status === 200 || !knowsHead(response)) {
         response.discard();
         return parseDigest(digestHeader(response));
       }
-      throw await this.refused(endpoint, response, `manifest ${tag}`);
+      throw await this.refused(endpoint, response, `manifest ${reference}`);
     });
   }
 
