@@ -30,7 +30,8 @@ skip() {
 }
 
 shell_scripts() {
-  git ls-files -co --exclude-standard -- '*.sh' hack/podwright .ci/run
+  printf '%s\n' .ci/run hack/podwright
+  find hack native -name build -prune -o -name '*.sh' -print
 }
 
 mapfile -t scripts < <(shell_scripts)

@@ -7,8 +7,8 @@ set -euo pipefail
 
 level="${1:-quickstart}"
 
-quickstart_packages=(build-essential python3 libseccomp-dev libarchive-dev libisal-dev libssl-dev busybox-static nftables
-  iproute2 ca-certificates util-linux)
+quickstart_packages=(build-essential musl-tools python3 libseccomp-dev libarchive-dev libisal-dev libssl-dev
+  busybox-static nftables iproute2 ca-certificates util-linux)
 test_packages=(procps shellcheck)
 if [ "$(debian_release)" -le 12 ]; then test_packages+=(clang-format); fi
 bench_packages=(isal pigz pkgconf)
