@@ -110,7 +110,7 @@ function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: 
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
-      const signal = signalOf(call);
+      const { signal, answered } = signalOf(call);
       try {
         const response = await handler(call.request, { ...services, signal });
         logSuccess(received, response);
@@ -119,6 +119,8 @@ function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: 
         const failure = failureOf(error, signal);
         logFailure(received, failure);
         callback(toStatus(failure));
+      } finally {
+        answered();
       }
     }
   };
@@ -129,7 +131,7 @@ function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
-      const signal = signalOf(call);
+      const { signal, answered } = signalOf(call);
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
@@ -141,6 +143,8 @@ function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services
         logFailure(received, failure);
         // grpc-js ends the call with the status that such an error carries.
         call.emit('error', toStatus(failure));
+      } finally {
+        answered();
       }
     }
   };
@@ -163,13 +167,13 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
   });
 }
 
-type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getDeadline' | 'once'>;
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'cancelled' | 'getDeadline' | 'once' | 'off'>;
 
 /** Our deadline is counted from the arrival of the call: at its own, the client is the first to cancel. */
 const deadlineToleranceMs = 100;
 
 /** grpc-js raises `cancelled` for the deadline as well as for a client that cancels or disconnects. */
-function signalOf(call: AnyCall): AbortSignal {
+function signalOf(call: AnyCall): { readonly signal: AbortSignal; readonly answered: () => void } {
   const controller = new AbortController();
   const abort = (): void => {
     const late = Number(call.getDeadline()) - Date.now() < deadlineToleranceMs;
@@ -180,7 +184,8 @@ function signalOf(call: AnyCall): AbortSignal {
   };
   if (call.cancelled) abort();
   else call.once('cancelled', abort);
-  return controller.signal;
+  // grpc-js says so as well when an answered call's stream closes.
+  return { signal: controller.signal, answered: () => call.off('cancelled', abort) };
 }
 
 /** What was thrown, or why the call was given up if that is what was thrown. */

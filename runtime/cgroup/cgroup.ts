@@ -110,10 +110,14 @@ export class FsCgroup implements Cgroup {
 
   async kill(): Promise<void> {
     const unified = this.directories.get('');
+    const freezer = this.directories.get('freezer');
     if (unified !== undefined) {
+      const operations: FileOperation[] = [{ op: 'write', path: join(unified, 'cgroup.kill'), data: '1' }];
+      // A task that the v1 freezer holds does not even die.
+      if (freezer !== undefined)
+        operations.push({ op: 'write', path: join(freezer, 'freezer.state'), data: 'THAWED' });
       try {
-        await fileBatch([{ op: 'write', path: join(unified, 'cgroup.kill'), data: '1' }]);
-        await this.thawV1();
+        await fileBatch(operations);
         return;
       } catch (error) {
         if (!isErrno(error, 'ENOENT', 'ENODEV')) throw error;
@@ -214,13 +218,25 @@ export class FsCgroup implements Cgroup {
     };
   }
 
+  async destroy(): Promise<void> {
+    if (await this.removeEmpty()) return;
+    await this.kill();
+    await this.remove();
+  }
+
   async remove(): Promise<void> {
+    if (!(await this.removeEmpty())) await this.removeTrees([...new Set(this.directories.values())]);
+  }
+
+  /** False: something is in it, a process or a cgroup. */
+  private async removeEmpty(): Promise<boolean> {
     const roots = [...new Set(this.directories.values())];
     try {
       await fileBatch(roots.map((directory) => ({ op: 'rmdir', path: directory, missingOk: true })));
+      return true;
     } catch (error) {
       if (!isErrno(error, 'EBUSY', 'ENOTEMPTY')) throw error;
-      await this.removeTrees(roots);
+      return false;
     }
   }
 

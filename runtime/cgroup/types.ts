@@ -56,6 +56,8 @@ export interface Cgroup {
   untilEmpty(signal: AbortSignal): Promise<void>;
   /** A sub-cgroup for one exec, in the unified tree or the freezer hierarchy only. */
   createExec(name: string): Promise<ExecCgroup>;
+  /** Kills whatever still is in it, then removes it; gone is success. */
+  destroy(): Promise<void>;
   /** Removes the tree with everything below it; gone is success. @throws FailedPrecondition while processes are left */
   remove(): Promise<void>;
 }

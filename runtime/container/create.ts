@@ -231,11 +231,7 @@ async function acquire(room: Containers, live: LiveContainer, rollback: Rollback
   const { deps } = room;
   const { id, request, cgroupPath, spec } = live.value;
   rollback.add('snapshot', () => deps.snapshots.remove(id));
-  rollback.add('cgroup', async () => {
-    const cgroup = deps.cgroups.open(cgroupPath);
-    await cgroup.kill();
-    await cgroup.remove();
-  });
+  rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
   const results = await Promise.allSettled([
     deps.snapshots.prepare(id, request.image.chainId),
     deps.cgroups.create(cgroupPath, spec.linux?.resources),

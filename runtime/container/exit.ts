@@ -33,8 +33,8 @@ async function clean({ deps }: Containers, live: LiveContainer, lost: boolean): 
   try {
     const cgroup = deps.cgroups.open(cgroupPath);
     // Init's end was the end of all in a pid namespace of its own, the monitor has seen to the rest elsewhere.
-    if (lost) await cgroup.kill();
-    await cgroup.remove();
+    if (lost) await cgroup.destroy();
+    else await cgroup.remove();
     await writeState(deps.containersDir, live);
   } catch (error) {
     deps.logger.warn('cleaning up after a container failed', { containerId: id, error: messageOf(error) });

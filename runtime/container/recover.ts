@@ -155,9 +155,7 @@ async function takeOver(
 async function unmake(room: Containers, live: LiveContainer): Promise<void> {
   const { deps, store } = room;
   const { id, request, cgroupPath } = live.value;
-  const cgroup = deps.cgroups.open(cgroupPath);
-  await cgroup.kill();
-  await cgroup.remove();
+  await deps.cgroups.open(cgroupPath).destroy();
   await deps.snapshots.remove(id);
   await forgetContainer(room, id);
   deps.images.unpin(request.image.id, id);

@@ -30,9 +30,7 @@ export async function dismantleSandbox({ deps }: Sandboxes, live: LiveSandbox): 
   if (live.pauseEnded !== undefined) await live.pauseEnded;
   live.pause = undefined;
   if (netnsPath !== undefined) await unpinNamespace(netnsPath);
-  const cgroup = deps.cgroups.open(cgroupPath);
-  await cgroup.kill();
-  await cgroup.remove();
+  await deps.cgroups.open(cgroupPath).destroy();
 }
 
 /** Gives the network back, once. */
