@@ -37,11 +37,12 @@ ar rcs "$out/helper.a" "${objects[@]}" || exit 1
 if [ "$out/probe" -ot test/probe.c ]; then
   "${compile[@]}" -static -Os test/probe.c -o "$out/probe" || exit 1
 fi
-# The program as it is shipped: static, without sanitizers, whose memory is measured.
+# The program as it is shipped: static, without sanitizers, against musl where it is there; its memory is measured.
 newest_source="$(ls -t ./*.c ./*.h | head -n 1)"
 if [ "$out/podwright-init" -ot "$newest_source" ]; then
-  "${compile[@]}" -static -no-pie -fno-pie -Os -ffunction-sections -fdata-sections -Wl,--gc-sections -s ./*.c \
-    -o "$out/podwright-init" || exit 1
+  read -ra musl < <(bash musl.sh compile && echo)
+  "${compile[@]}" "${musl[@]}" -static -no-pie -fno-pie -Os -ffunction-sections -fdata-sections \
+    -Wl,--gc-sections -s ./*.c -o "$out/podwright-init" || exit 1
 fi
 PROBE="$(realpath "$out")/probe"
 HELPER="$(realpath "$out")/podwright-init"

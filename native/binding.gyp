@@ -23,9 +23,9 @@
       "type": "executable",
       "sources": ["<!@(ls -1 helper/*.c)"],
       "defines": ["_GNU_SOURCE"],
-      "cflags": ["-std=c11", "-Os", "-fno-pie", "-fno-asynchronous-unwind-tables", "-ffunction-sections", "-fdata-sections", "<@(warnings)", "<@(c_warnings)"],
+      "cflags": ["<!@(bash helper/musl.sh compile)", "-std=c11", "-Os", "-fno-pie", "-fno-asynchronous-unwind-tables", "-ffunction-sections", "-fdata-sections", "<@(warnings)", "<@(c_warnings)"],
       "cflags!": ["-fPIC", "-pthread", "-O3", "-fno-omit-frame-pointer"],
-      "ldflags": ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--sort-section=alignment", "-Wl,-z,relro,-z,now,-z,noexecstack", "-s"],
+      "ldflags": ["<!@(bash helper/musl.sh link)", "-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--sort-section=alignment", "-Wl,-z,relro,-z,now,-z,noexecstack", "-s"],
       "ldflags!": ["-pthread", "-rdynamic"]
     },
     {

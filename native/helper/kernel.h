@@ -1,9 +1,11 @@
 /*
- * System calls and constants that Debian 12's libc (2.36) does not wrap, and scope-bound cleanup.
+ * System calls and constants that one of the two libcs does not have (glibc 2.36, musl 1.2.3), and
+ * scope-bound cleanup. The calls have names of ours, so that a libc that learns to wrap them is no conflict.
  */
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -17,6 +19,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* glibc's <sys/mount.h> includes it itself, and bears it in no other order. */
+#ifndef OPEN_TREE_CLONE
+#include <linux/mount.h>
+#endif
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x1000
+#endif
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
 #endif
@@ -57,4 +66,52 @@ static inline int kernel_pidfd_open(pid_t pid) {
 
 static inline int kernel_pidfd_kill(int pidfd) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0u);
+}
+
+static inline int kernel_close_range(unsigned first, unsigned last, unsigned flags) {
+    return (int)syscall(SYS_close_range, first, last, flags);
+}
+
+static inline int kernel_execveat(int dir, const char *path, char *const argv[], char *const envp[],
+                                  int flags) {
+    return (int)syscall(SYS_execveat, dir, path, argv, envp, flags);
+}
+
+static inline int kernel_open_tree(int dir, const char *path, unsigned flags) {
+    return (int)syscall(SYS_open_tree, dir, path, flags);
+}
+
+static inline int kernel_move_mount(int from_dir, const char *from, int to_dir, const char *to,
+                                    unsigned flags) {
+    return (int)syscall(SYS_move_mount, from_dir, from, to_dir, to, flags);
+}
+
+static inline int kernel_mount_setattr(int dir, const char *path, unsigned flags, struct mount_attr *attr) {
+    return (int)syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof *attr);
+}
+
+static inline int kernel_fsopen(const char *type, unsigned flags) {
+    return (int)syscall(SYS_fsopen, type, flags);
+}
+
+static inline int kernel_fsconfig(int fs, unsigned command, const char *key, const void *value, int number) {
+    return (int)syscall(SYS_fsconfig, fs, command, key, value, number);
+}
+
+static inline int kernel_fsmount(int fs, unsigned flags, unsigned attributes) {
+    return (int)syscall(SYS_fsmount, fs, flags, attributes);
+}
+
+/* The id of the mount that a descriptor is on, or -errno. */
+static inline int64_t kernel_mount_id(int fd) {
+    struct { /* struct statx: libcs end their declarations of it at different fields, or have none */
+        uint32_t mask;
+        uint8_t before[140];
+        uint64_t mount_id;
+        uint8_t after[104];
+    } stx = {0};
+    _Static_assert(sizeof stx == 256, "the size of struct statx");
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
+        return -errno;
+    return stx.mask & STATX_MNT_ID ? (int64_t)stx.mount_id : -ENOSYS;
 }

@@ -141,11 +141,11 @@ static void close_all_but(int *keep, size_t count) {
     int from = 3;
     for (size_t i = 0; i < count; i++) {
         if (keep[i] > from)
-            close_range((unsigned)from, (unsigned)keep[i] - 1, 0);
+            kernel_close_range((unsigned)from, (unsigned)keep[i] - 1, 0);
         if (keep[i] >= from)
             from = keep[i] + 1;
     }
-    close_range((unsigned)from, ~0u, 0);
+    kernel_close_range((unsigned)from, ~0u, 0);
 }
 
 void stage_close_all_but(struct stage *s, const uint32_t *slots, uint32_t count) {

@@ -1,3 +1,4 @@
+#include "kernel.h"
 #include "launch.h"
 #include "monitor.h"
 #include <errno.h>
@@ -64,8 +65,8 @@ static _Noreturn void become_helper(struct helper *helper, volatile int *error) 
         ready = (copies[i] = fcntl(helper->fds[i], F_DUPFD_CLOEXEC, HELPER_FDS_MAX)) >= 0;
     for (uint32_t i = 0; i < helper->fd_count && ready; i++)
         ready = dup2(copies[i], (int)i) >= 0;
-    if (ready && close_range(helper->fd_count, HELPER_FDS_MAX - 1, 0) == 0)
-        execveat(program, "", helper->argv, environment, AT_EMPTY_PATH);
+    if (ready && kernel_close_range(helper->fd_count, HELPER_FDS_MAX - 1, 0) == 0)
+        kernel_execveat(program, "", helper->argv, environment, AT_EMPTY_PATH);
     *error = errno;
     _exit(127);
 }

@@ -181,21 +181,14 @@ int path_make_file(int root, const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
-int64_t path_mount_id(int fd) {
-    struct statx stx;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
-        return -errno;
-    return stx.stx_mask & STATX_MNT_ID ? (int64_t)stx.stx_mnt_id : -ENOSYS;
-}
-
 int path_attach(int mount, int root, const char *path, int target) {
-    if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+    if (kernel_move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         return -errno;
     if (path[strspn(path, "/.")] == 0)
         return 0; /* the root itself: the descriptor lies below what was mounted on it */
     cleanup_close int there = path_open(root, path, O_PATH, 0);
     if (there < 0)
         return there;
-    int64_t want = path_mount_id(mount), have = path_mount_id(there);
+    int64_t want = kernel_mount_id(mount), have = kernel_mount_id(there);
     return want < 0 ? (int)want : want == have ? 0 : -EXDEV;
 }

@@ -26,5 +26,3 @@ int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1]
 int path_make_file(int root, const char *path);
 /* Attaches a detached mount on an open target, and checks that the path leads to it now. 0 or -errno. */
 int path_attach(int mount, int root, const char *path, int target);
-/* The mount id, or -errno. */
-int64_t path_mount_id(int fd);

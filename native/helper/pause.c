@@ -7,8 +7,10 @@
 #include "step.h"
 #include <linux/capability.h>
 #include <sys/prctl.h>
-#include <sys/rseq.h>
 #include <sys/wait.h>
+#ifdef __GLIBC__
+#include <sys/rseq.h>
+#endif
 
 static void drop_everything(struct stage *s) {
     for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
@@ -64,8 +66,9 @@ wait_for_ever(const uint64_t *signals, long code, long code_end, long stack) {
     }
 }
 
-/* libc has told the kernel to keep a record of preemptions in our memory; gone memory would be a SIGSEGV. */
+/* glibc has told the kernel to keep a record of preemptions in our memory; gone memory would be a SIGSEGV. */
 static bool stop_rseq(void) {
+#ifdef __GLIBC__
     if (__rseq_size == 0)
         return true;
     char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
@@ -73,6 +76,9 @@ static bool stop_rseq(void) {
         if (syscall(SYS_rseq, area, size, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0)
             return true;
     return false;
+#else
+    return true;
+#endif
 }
 
 /* Returns where it cannot be done. */
@@ -119,7 +125,7 @@ void step_pause(struct stage *s, struct plan_values *v) {
     stage_await_launcher(s);
     drop_everything(s);
     report_ready(s->report_fd);
-    close_range(0, ~0u, 0);
+    kernel_close_range(0, ~0u, 0);
     wait_with_little(&signals);
     wait_with_libc(&signals);
 }

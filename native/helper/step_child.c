@@ -105,8 +105,8 @@ void step_pin_namespace(struct stage *s, struct plan_values *v) {
     if (made < 0)
         step_fail(s, "open", path);
     cleanup_close int mount =
-        open_tree(AT_FDCWD, ns_proc_path(s->child, file), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (mount >= 0 && move_mount(mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0)
+        kernel_open_tree(AT_FDCWD, ns_proc_path(s->child, file), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (mount >= 0 && kernel_move_mount(mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) == 0)
         return;
     int error = errno;
     unlink(path);

@@ -46,7 +46,8 @@ static void bind_console(struct stage *s, int slave) {
     cleanup_close int target = path_open(root, "/dev/console", O_PATH, RESOLVE_NO_SYMLINKS);
     if (target < 0)
         step_fail_with(s, target, "openat2", "/dev/console");
-    cleanup_close int mount = open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    cleanup_close int mount =
+        kernel_open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (mount < 0)
         step_fail(s, "open_tree", "/dev/console");
     int error = path_attach(mount, root, "/dev/console", target);

@@ -34,7 +34,7 @@ void step_close(struct stage *s, struct plan_values *v) {
 static int open_tree_at(int dir, const char *path, bool recursive) {
     unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) |
                      (path[0] == 0 ? AT_EMPTY_PATH : 0);
-    return open_tree(dir, path, flags);
+    return kernel_open_tree(dir, path, flags);
 }
 
 void step_open_tree(struct stage *s, struct plan_values *v) {

@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 
 static int open_null(void) {
-    int fd = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int fd = kernel_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     struct stat st;
     if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))) {
         close(fd);
@@ -36,7 +36,7 @@ static int open_empty(void) {
 static void cover(struct stage *s, int mount, bool *attached, int root, const char *path, int target) {
     cleanup_close int clone = -1;
     if (*attached) {
-        clone = open_tree(mount, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        clone = kernel_open_tree(mount, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         if (clone < 0)
             step_fail(s, "open_tree", path);
     }
@@ -79,11 +79,11 @@ void step_read_only(struct stage *s, struct plan_values *v) {
     if (target < 0)
         step_fail_with(s, target, "openat2", path);
     cleanup_close int mount =
-        open_tree(target, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        kernel_open_tree(target, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (mount < 0)
         step_fail(s, "open_tree", path);
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-    if (mount_setattr(mount, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+    if (kernel_mount_setattr(mount, "", AT_EMPTY_PATH, &attr) < 0)
         step_fail(s, "mount_setattr", path);
     int error = path_attach(mount, root, path, target);
     if (error < 0)

@@ -7,13 +7,13 @@ int mount_option(int fs, const char *option) {
     const char *value = strchr(option, '=');
     char key[64];
     if (!value)
-        return fsconfig(fs, FSCONFIG_SET_FLAG, option, NULL, 0) < 0 ? -errno : 0;
+        return kernel_fsconfig(fs, FSCONFIG_SET_FLAG, option, NULL, 0) < 0 ? -errno : 0;
     size_t len = (size_t)(value - option);
     if (len >= sizeof key)
         return -EINVAL;
     memcpy(key, option, len);
     key[len] = 0;
-    return fsconfig(fs, FSCONFIG_SET_STRING, key, value + 1, 0) < 0 ? -errno : 0;
+    return kernel_fsconfig(fs, FSCONFIG_SET_STRING, key, value + 1, 0) < 0 ? -errno : 0;
 }
 
 /* The kernel's messages come one per read, as "e text", "w text" or "i text". */
@@ -37,10 +37,10 @@ _Noreturn static void fail_context(struct stage *s, int fs, int error, const cha
 void step_fs_mount(struct stage *s, struct plan_values *v) {
     uint32_t out = plan_u32(v);
     const char *type = plan_str(v), *source = plan_str(v);
-    cleanup_close int fs = fsopen(type, FSOPEN_CLOEXEC);
+    cleanup_close int fs = kernel_fsopen(type, FSOPEN_CLOEXEC);
     if (fs < 0)
         step_fail(s, "fsopen", type);
-    if (source[0] != 0 && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
+    if (source[0] != 0 && kernel_fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
         fail_context(s, fs, errno, "fsconfig", source);
     for (uint32_t left = plan_u32(v); left > 0; left--) {
         const char *option = plan_str(v);
@@ -48,16 +48,16 @@ void step_fs_mount(struct stage *s, struct plan_values *v) {
         if (error < 0)
             fail_context(s, fs, error, "fsconfig", option);
     }
-    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    if (kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         fail_context(s, fs, errno, "fsconfig", type);
-    int mount = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)plan_u64(v));
+    int mount = kernel_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)plan_u64(v));
     if (mount < 0)
         fail_context(s, fs, errno, "fsmount", type);
     stage_fill(s, out, mount);
 }
 
 int mount_new(const char *type, const char *const *options, uint64_t attributes) {
-    cleanup_close int fs = fsopen(type, FSOPEN_CLOEXEC);
+    cleanup_close int fs = kernel_fsopen(type, FSOPEN_CLOEXEC);
     if (fs < 0)
         return -1;
     for (; *options; options++) {
@@ -67,9 +67,9 @@ int mount_new(const char *type, const char *const *options, uint64_t attributes)
             return -1;
         }
     }
-    if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    if (kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -1;
-    return fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attributes);
+    return kernel_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attributes);
 }
 
 void step_mount_setattr(struct stage *s, struct plan_values *v) {
@@ -83,7 +83,7 @@ void step_mount_setattr(struct stage *s, struct plan_values *v) {
         attr.attr_set |= MOUNT_ATTR_IDMAP;
         attr.userns_fd = (uint64_t)stage_slot(s, namespace);
     }
-    if (mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr) < 0)
+    if (kernel_mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr) < 0)
         step_fail(s, "mount_setattr", NULL);
 }
 
@@ -189,12 +189,12 @@ static void move_root(struct stage *s, int rootfs) {
         if (umount2(shown[i], MNT_DETACH) == 0 || errno == ENOENT || errno == EINVAL)
             continue;
         cleanup_close int cover = mount_new("tmpfs", none, MOUNT_ATTR_RDONLY);
-        if (cover < 0 || move_mount(cover, "", AT_FDCWD, shown[i], MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        if (cover < 0 || kernel_move_mount(cover, "", AT_FDCWD, shown[i], MOVE_MOUNT_F_EMPTY_PATH) < 0)
             step_fail(s, "umount2", shown[i]);
     }
     if (fchdir(rootfs) < 0)
         step_fail(s, "fchdir", "/");
-    if (move_mount(rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    if (kernel_move_mount(rootfs, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         step_fail(s, "move_mount", "/");
     if (chroot(".") < 0)
         step_fail(s, "chroot", "/");

@@ -12,7 +12,7 @@
 static int add_layers(int fs, const struct overlay *o) {
     struct plan_values v = o->lower;
     for (uint32_t left = plan_u32(&v); left > 0; left--)
-        if (fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", plan_str(&v), 0) < 0)
+        if (kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", plan_str(&v), 0) < 0)
             return -errno;
     return 0;
 }
@@ -20,8 +20,8 @@ static int add_layers(int fs, const struct overlay *o) {
 static int add_writable(int fs, const struct overlay *o) {
     if (o->upper[0] == 0)
         return 0;
-    if (fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", o->upper, 0) < 0 ||
-        fsconfig(fs, FSCONFIG_SET_STRING, "workdir", o->work, 0) < 0)
+    if (kernel_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", o->upper, 0) < 0 ||
+        kernel_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", o->work, 0) < 0)
         return -errno;
     return 0;
 }
@@ -53,7 +53,7 @@ static int finish(struct stage *s, int fs, const struct overlay *o, const char *
     int error = add_writable(fs, o);
     if (error == 0)
         error = add_options(fs, o);
-    if (error == 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    if (error == 0 && kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         error = -errno;
     if (error < 0) {
         *call = "fsconfig";
@@ -61,17 +61,17 @@ static int finish(struct stage *s, int fs, const struct overlay *o, const char *
         return error;
     }
     *call = "fsmount";
-    int mount = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)o->attributes);
+    int mount = kernel_fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)o->attributes);
     return mount < 0 ? -errno : mount;
 }
 
 int overlay_new_api(struct stage *s, const struct overlay *o, const char **call) {
     *call = "fsopen";
-    cleanup_close int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    cleanup_close int fs = kernel_fsopen("overlay", FSOPEN_CLOEXEC);
     if (fs < 0)
         return -errno;
     /* The name that is seen as the mount's source; a kernel without it is no reason to fail. */
-    fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
+    kernel_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay", 0);
     int error = add_layers(fs, o);
     *call = "fsconfig";
     if (error == 0)
@@ -81,7 +81,7 @@ int overlay_new_api(struct stage *s, const struct overlay *o, const char **call)
     char layers[FSCONFIG_VALUE_MAX + 1];
     if (!join_layers(o, layers, sizeof layers))
         return -E2BIG;
-    if (fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", layers, 0) < 0)
+    if (kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", layers, 0) < 0)
         return -errno;
     return finish(s, fs, o, call);
 }
@@ -112,12 +112,12 @@ static int mount_and_clone(const struct overlay *o, const char **call) {
         mount("overlay", o->layers, "overlay", 0, data) < 0)
         return -errno;
     *call = "open_tree";
-    int fd = open_tree(AT_FDCWD, o->layers, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int fd = kernel_open_tree(AT_FDCWD, o->layers, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     struct mount_attr attr = {.attr_set = o->attributes};
     if (fd < 0)
         return -errno;
     *call = "mount_setattr";
-    if (o->attributes != 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0) {
+    if (o->attributes != 0 && kernel_mount_setattr(fd, "", AT_EMPTY_PATH, &attr) < 0) {
         error = -errno;
         close(fd);
         return error;

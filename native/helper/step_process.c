@@ -44,14 +44,13 @@ void step_rlimit(struct stage *s, struct plan_values *v) {
     wanted.rlim_max = plan_u64(v);
     char name[32];
     snprintf(name, sizeof name, "resource %u", resource);
-    if (setrlimit((__rlimit_resource_t)resource, &wanted) == 0)
+    if (setrlimit(resource, &wanted) == 0)
         return;
-    if (errno != EPERM || getrlimit((__rlimit_resource_t)resource, &present) < 0 ||
-        wanted.rlim_cur > wanted.rlim_max)
+    if (errno != EPERM || getrlimit(resource, &present) < 0 || wanted.rlim_cur > wanted.rlim_max)
         step_fail(s, "setrlimit", name);
     wanted.rlim_max = present.rlim_max;
     wanted.rlim_cur = wanted.rlim_cur < present.rlim_max ? wanted.rlim_cur : present.rlim_max;
-    if (setrlimit((__rlimit_resource_t)resource, &wanted) < 0)
+    if (setrlimit(resource, &wanted) < 0)
         step_fail(s, "setrlimit", name);
     char text[96];
     snprintf(text, sizeof text, "the hard limit of %s cannot be raised here: it stays %llu", name,
@@ -169,7 +168,7 @@ static void place_descriptors(struct stage *s, uint32_t preserve) {
         else if (dup3(copies[i], 3 + (int)i, 0) < 0)
             step_fail(s, "dup3", NULL);
     /* Ours are close-on-exec from the start; this is for what was inherited, and for mistakes. */
-    if (close_range((unsigned)first_free, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+    if (kernel_close_range((unsigned)first_free, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         for (int fd = first_free; fd < 1024; fd++)
             fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
