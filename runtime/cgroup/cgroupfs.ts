@@ -6,7 +6,7 @@ import { FsCgroup } from './cgroup.js';
 import { limitOperations } from './limits.js';
 import type { CgroupLayout } from './layout.js';
 import { readStats } from './stats.js';
-import type { Cgroup, CgroupDriver, CgroupStats } from './types.js';
+import type { Cgroup, CgroupDriver, CgroupStats, StatsExtent } from './types.js';
 
 const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems'] as const;
 /** What a unified tree's levels hand down. */
@@ -80,8 +80,11 @@ export class CgroupfsDriver implements CgroupDriver {
     return cgroup;
   }
 
-  async stats(paths: readonly string[]): Promise<readonly (CgroupStats | undefined)[]> {
-    return readStats(this.layout, paths);
+  async stats(
+    paths: readonly string[],
+    extent: StatsExtent = 'full',
+  ): Promise<readonly (CgroupStats | undefined)[]> {
+    return readStats(this.layout, paths, extent);
   }
 
   /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */

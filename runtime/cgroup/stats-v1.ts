@@ -102,7 +102,8 @@ function parsePids(readings: Readings): CgroupStats['pids'] {
 /** Lines of "major:minor Operation count"; a last line "Total count" has no device. */
 function parseIo(readings: Readings): CgroupStats['io'] {
   const bytes = readings.get('blkio.throttle.io_service_bytes_recursive');
-  if (bytes === undefined) return undefined;
+  const psi = parsePsi(readings.get('io.pressure'));
+  if (bytes === undefined) return psi && { entries: [], psi };
   const counts = new Map(
     ioLines(readings.get('blkio.throttle.io_serviced_recursive') ?? '').map((line) => [
       `${line.device} ${line.op}`,
@@ -116,7 +117,7 @@ function parseIo(readings: Readings): CgroupStats['io'] {
       bytes: value,
       ops: counts.get(`${device} ${op}`) ?? 0n,
     })),
-    psi: parsePsi(readings.get('io.pressure')),
+    psi,
   };
 }
 

@@ -79,7 +79,8 @@ function parseMemory(readings: Readings): CgroupStats['memory'] {
 /** Lines of "major:minor rbytes=… wbytes=… rios=… wios=… dbytes=… dios=…". */
 function parseIo(readings: Readings): CgroupStats['io'] {
   const text = readings.get('io.stat');
-  if (text === undefined) return undefined;
+  const psi = parsePsi(readings.get('io.pressure'));
+  if (text === undefined) return psi && { entries: [], psi };
   const entries = text
     .split('\n')
     .filter((line) => line.includes(' '))
@@ -96,5 +97,5 @@ function parseIo(readings: Readings): CgroupStats['io'] {
       });
       return [entry('Read', 'r'), entry('Write', 'w'), entry('Discard', 'd')];
     });
-  return { entries, psi: parsePsi(readings.get('io.pressure')) };
+  return { entries, psi };
 }

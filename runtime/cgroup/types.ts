@@ -22,9 +22,15 @@ export interface CgroupDriver {
   /** @throws InvalidArgument for values the kernel refuses, FailedPrecondition for a controller the host lacks; nothing is left then */
   create(path: string, resources: Resources | undefined): Promise<Cgroup>;
   open(path: string): Cgroup;
-  /** Figures of many cgroups in one hop; undefined where the cgroup is gone. */
-  stats(paths: readonly string[]): Promise<readonly (CgroupStats | undefined)[]>;
+  /**
+   * Figures of many cgroups in one hop; undefined where the cgroup is gone. `brief` reads what a list of a node's
+   * containers shows (CPU and memory usage, memory limits, pressure) and leaves out throttling, CPU by mode, OOM kills,
+   * process counts and I/O by device: every file costs the kernel a walk, and lists are asked for all the time.
+   */
+  stats(paths: readonly string[], extent?: StatsExtent): Promise<readonly (CgroupStats | undefined)[]>;
 }
+
+export type StatsExtent = 'full' | 'brief';
 
 /** How a process gets in: the launcher writes "0" to each v1 file, the child is cloned into the unified directory. */
 export interface CgroupJoin {

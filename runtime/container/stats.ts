@@ -8,7 +8,10 @@ export async function containerStats(
 ): Promise<readonly ContainerStats[]> {
   const containers = ids.flatMap((id) => store.get(id)?.value ?? []);
   const [cgroups, layers] = await Promise.all([
-    deps.cgroups.stats(containers.map((container) => container.cgroupPath)),
+    deps.cgroups.stats(
+      containers.map((container) => container.cgroupPath),
+      'brief',
+    ),
     Promise.all(containers.map((container) => deps.snapshots.usage(container.id))),
   ]);
   return containers.map((container, index) => ({

@@ -14,7 +14,7 @@ export async function sandboxStats(
   const atNs = nowNs();
   const [cgroups, interfaces] = await Promise.all([
     deps.cgroups.stats(sandboxes.map(podCgroup)),
-    Promise.all(sandboxes.map(readInterfaces)),
+    readInterfaces(sandboxes),
   ]);
   return sandboxes.map((sandbox, index) => ({
     sandbox,
@@ -29,10 +29,17 @@ function podCgroup({ cgroupPath, request }: Sandbox): string {
   return request.cgroupParent === '' ? cgroupPath : path.posix.dirname(cgroupPath);
 }
 
-async function readInterfaces({ state, netnsPath }: Sandbox): Promise<readonly InterfaceCounters[]> {
-  if (state.phase !== 'ready' || netnsPath === undefined) return [];
-  const [table] = await readFiles([`/proc/${state.pause.pid}/net/dev`]);
-  return typeof table === 'string' ? parseNetDev(table) : [];
+/** Of each sandbox with a network of its own. */
+async function readInterfaces(
+  sandboxes: readonly Sandbox[],
+): Promise<readonly (readonly InterfaceCounters[])[]> {
+  const tables = await readFiles(sandboxes.map(tableOf));
+  return tables.map((table) => (typeof table === 'string' ? parseNetDev(table) : []));
+}
+
+/** Where the kernel shows them; an empty path cannot be read and gives none. */
+function tableOf({ state, netnsPath }: Sandbox): string {
+  return state.phase === 'ready' && netnsPath !== undefined ? `/proc/${state.pause.pid}/net/dev` : '';
 }
 
 /** man 5 proc_pid_net: two lines of heading, then `name: rx bytes packets errs drop … tx bytes packets errs drop …`. */
