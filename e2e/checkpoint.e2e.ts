@@ -1,12 +1,15 @@
-import { access, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { expect } from 'chai';
 import { silentLogger } from '../runtime/base/logger.js';
 import { openRuntime, type Runtime } from '../runtime/index.js';
+import type { Spec } from '../runtime/spec/types.js';
 import type { Container, ContainerRequest } from '../runtime/container/types.js';
+import { SecurityProfile_ProfileType } from '../protos/gen/cri/runtime/v1/api.js';
 import {
   type Bed,
+  type ContainerConfig,
   type Pod,
   type Workload,
   containerConfig,
@@ -31,6 +34,7 @@ describe('checkpoint and restore', function () {
   let bed: Bed;
   let pod: Pod;
   let counting: Workload;
+  let dressed: Workload;
   let archive = '';
   let stopped = false;
 
@@ -39,6 +43,8 @@ describe('checkpoint and restore', function () {
     bed = await openBed();
     pod = await runPod(bed, 'checkpoint');
     counting = await runContainer(bed, pod, containerConfig(bed, 'counter', counter));
+    dressed = await runContainer(bed, pod, await dressedConfig(bed));
+    await awaitLine(dressed.log, 'count 5');
     archive = path.join(bed.daemon.instance.scratch, 'counter.tar');
     await awaitLine(counting.log, 'count 5');
   });
@@ -47,8 +53,8 @@ describe('checkpoint and restore', function () {
     await bed?.end();
   });
 
-  const checkpoint = async (location: string, timeout = 0n): Promise<void> => {
-    await bed.daemon.client.runtime.checkpointContainer({ containerId: counting.id, location, timeout });
+  const checkpoint = async (location: string, containerId = counting.id): Promise<void> => {
+    await bed.daemon.client.runtime.checkpointContainer({ containerId, location, timeout: 0n });
   };
   const goesOn = async (): Promise<void> => {
     const last = await lastCount(counting.log);
@@ -61,6 +67,7 @@ describe('checkpoint and restore', function () {
     console.log(`      dump and archive: ${Math.round(performance.now() - begin)} ms`);
     expect((await stat(archive)).mode & 0o7777).to.equal(0o600);
     await goesOn();
+    await checkpoint(`${archive}-dressed`, dressed.id);
   });
 
   it('replaces a link at the location and does not follow it', async () => {
@@ -98,7 +105,8 @@ describe('checkpoint and restore', function () {
       checkpoint: { criu: tool('criu') },
     });
     try {
-      await restoreAndCompare(runtime);
+      await restoreAndCompare(runtime, counting, archive);
+      await restoreAndCompare(runtime, dressed, `${archive}-dressed`);
       await refuseOthers(runtime);
     } finally {
       await runtime.close();
@@ -106,12 +114,14 @@ describe('checkpoint and restore', function () {
     await bed.daemon.start();
     stopped = false;
     const restored = await bed.daemon.client.runtime.listContainers({});
-    expect(restored.containers.map(({ metadata }) => metadata?.name)).to.have.length(2);
+    expect(restored.containers.map(({ metadata }) => metadata?.name)).to.have.length(4);
   });
 
   it('serves exec, stop and remove like any other after a restart of the daemon', async () => {
     const { containers } = await bed.daemon.client.runtime.listContainers({});
-    const restored = containers.find(({ id }) => id !== counting.id);
+    const restored = containers.find(
+      ({ id, metadata }) => id !== counting.id && metadata?.name === 'counter',
+    );
     if (restored === undefined) throw new Error('the restored container is gone');
     expect((await exec(bed, restored.id, 'cat /kept /dev/shm/shared; echo $$')).stdout).to.match(
       /^kept\nshared\n\d+\n$/,
@@ -124,23 +134,23 @@ describe('checkpoint and restore', function () {
     await goesOn();
   });
 
-  async function restoreAndCompare(runtime: Runtime): Promise<void> {
-    const request = requestOf(required(runtime.containers.find(counting.id)));
+  async function restoreAndCompare(runtime: Runtime, of: Workload, from: string): Promise<void> {
+    const request = requestOf(required(runtime.containers.find(of.id)));
     const log = required(request.log);
     const begin = performance.now();
     const restored = await runtime.containers.restore(
-      { ...request, name: `${request.name}-restored`, log: { ...log, path: 'restored.log' } },
-      archive,
+      { ...request, name: `${request.name}-restored`, log: { ...log, path: `${of.id}.log` } },
+      from,
       signal(),
     );
     console.log(`      restore: ${Math.round(performance.now() - begin)} ms`, restored.timingsMs);
     expect(restored.state.phase).to.equal('running');
-    const file = path.join(log.directory, 'restored.log');
+    const file = path.join(log.directory, `${of.id}.log`);
     const first = await awaitLog(file, (lines) =>
       lines.length >= 3 ? countOf(lines[0]?.text ?? '') : undefined,
     );
     expect(first).to.be.greaterThan(5);
-    expect(first).to.be.lessThan(await lastCount(counting.log));
+    expect(first).to.be.lessThan(await lastCount(of.log));
   }
 
   async function refuseOthers(runtime: Runtime): Promise<void> {
@@ -150,8 +160,31 @@ describe('checkpoint and restore', function () {
     await writeFile(bad, (await readFile(archive)).subarray(0, 100_000));
     for (const location of [bad, path.join(bed.daemon.instance.scratch, 'absent.tar'), '/dev/null'])
       await refused(runtime.containers.restore({ ...request, name: 'bad' }, location, signal()));
-    const spec = { ...request.spec, mounts: (request.spec.mounts ?? []).slice(0, 1) };
-    await refused(runtime.containers.restore({ ...request, spec, name: 'bad' }, archive, signal()));
+    const { spec } = request;
+    const narrower: readonly (readonly [string, Spec])[] = [
+      ['No mapping', { ...spec, mounts: (spec.mounts ?? []).slice(0, 1) }],
+      ['/ is writable', { ...spec, root: { path: 'rootfs', readonly: true } }],
+      ['has capabilities 0x', { ...spec, process: { ...required(spec.process), capabilities: {} } }],
+      ['may gain privileges', { ...spec, process: { ...required(spec.process), noNewPrivileges: true } }],
+      ['shared pid namespace', spec],
+    ];
+    for (const [words, changed] of narrower) {
+      const more = words.startsWith('shared')
+        ? { sandboxNamespaces: [...request.sandboxNamespaces, 'pid' as const] }
+        : {};
+      const error = await refused(
+        runtime.containers.restore({ ...request, ...more, spec: changed, name: 'bad' }, archive, signal()),
+      );
+      expect(error.message).to.contain(words);
+    }
+    await refused(runtime.containers.restore({ ...request, name: 'bad' }, archive, AbortSignal.timeout(90)));
+    const late = path.join(bed.daemon.instance.scratch, 'late.tar');
+    const error = await refused(
+      runtime.containers.checkpoint(counting.id, { location: late, timeoutMs: 20 }, signal()),
+    );
+    expect(error).to.include({ code: 'DeadlineExceeded' });
+    await refused(access(late));
+    await goesOn();
     expect(runtime.containers.list()).to.have.length(before);
     const left = await leftovers(bed.daemon.instance);
     const known = runtime.containers.list().map(({ id }) => id);
@@ -160,6 +193,27 @@ describe('checkpoint and restore', function () {
     ).to.deep.equal([]);
   }
 });
+
+/** With what a careful pod gives its containers. */
+async function dressedConfig(bed: Bed): Promise<ContainerConfig> {
+  const hostPath = path.join(bed.daemon.instance.scratch, 'volume');
+  await mkdir(hostPath, { recursive: true });
+  await writeFile(path.join(hostPath, 'file'), 'of the host');
+  const script = 'i=0; while :; do i=$((i+1)); echo "count $i"; sleep 0.05; done';
+  return containerConfig(bed, 'dressed', script, {
+    mounts: [{ hostPath, containerPath: '/volume', readonly: true }],
+    linux: {
+      resources: { memoryLimitInBytes: 64n << 20n },
+      securityContext: {
+        readonlyRootfs: true,
+        noNewPrivs: true,
+        seccomp: { profileType: SecurityProfile_ProfileType.RuntimeDefault },
+        maskedPaths: ['/proc/kcore', '/proc/acpi', '/proc/keys', '/sys/firmware'],
+        readonlyPaths: ['/proc/sys', '/proc/bus', '/proc/irq'],
+      },
+    },
+  });
+}
 
 /** As its creator asked for it: an adopted container's spec holds what the runtime added. */
 function requestOf({ request }: Container): ContainerRequest {
@@ -181,10 +235,11 @@ async function lastCount(log: string): Promise<number> {
   return awaitLog(log, (lines) => Math.max(0, ...lines.map(({ text }) => countOf(text))) || undefined);
 }
 
-async function refused(call: Promise<Container | void>): Promise<void> {
+async function refused(call: Promise<unknown>): Promise<Error> {
   const error = await call.then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  expect(error).to.be.instanceOf(Error);
+  if (!(error instanceof Error)) throw new Error('it was not refused');
+  return error;
 }

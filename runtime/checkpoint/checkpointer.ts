@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdir, open, readlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { closeFd, removeTree } from '../../native/index.js';
-import { criuCgMode, criuNetworkLockMethod, criuReqType } from '../../protos/gen/criu/rpc.js';
+import { criuCgMode, criuNetworkLockMethod, criuReqType, type criuOpts } from '../../protos/gen/criu/rpc.js';
+import { MAX_TIMER_MS } from '../base/deadline.js';
 import type { Logger } from '../base/logger.js';
 import type { CgroupDriver } from '../cgroup/types.js';
-import type { CheckpointOptions, Checkpointer, OpenCheckpoint } from '../container/deps.js';
+import type { CheckpointOptions, Checkpointer } from '../container/deps.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { ImageService } from '../image/types.js';
 import type { Snapshots } from '../snapshot/types.js';
@@ -30,30 +31,26 @@ export interface CheckpointerOptions {
 
 /** CRIU's own limit when the caller sets none. */
 const DEFAULT_TIMEOUT_MS = 10 * 60 * 1000;
-/** How much later than CRIU's own time-out it is killed. */
+/** How long CRIU may take to come to its next step once nobody wants its dump any more. */
 const KILL_GRACE_MS = 10_000;
 
 export function openCheckpointer(options: CheckpointerOptions): Checkpointer {
   const criu = new CriuProgram(options.criu);
   return {
     checkpoint: (container, signal) => checkpoint(options, criu, container, signal),
-    open: (archive, id, signal) => openArchive(options, criu, archive, id, signal),
+    open: async (archive, id, signal) => {
+      const { program } = await criu.get();
+      const directory = workDirectory(options.workDir, id);
+      await openArchive(archive, directory, signal);
+      return openExtracted(directory, program);
+    },
   };
 }
 
-async function openArchive(
-  { workDir }: CheckpointerOptions,
-  criu: CriuProgram,
-  archive: string,
-  id: string,
-  signal: AbortSignal,
-): Promise<OpenCheckpoint> {
-  const { program } = await criu.get();
-  const directory = workDirectory(workDir, id);
+async function openArchive(archive: string, directory: string, signal: AbortSignal): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   try {
     await extractArchive(archive, directory, signal);
-    return openExtracted(directory, program);
   } catch (error) {
     await removeTree(directory);
     throw error;
@@ -84,9 +81,9 @@ async function checkpoint(
   const { program, version } = await criu.get();
   const directory = workDirectory(options.workDir, id);
   const limitMs = timeoutMs > 0 ? timeoutMs : DEFAULT_TIMEOUT_MS;
-  const bounded = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
-  await mkdir(path.join(directory, IMAGES), { recursive: true, mode: 0o700 });
+  const { signal: bounded, end } = limit(signal, limitMs);
   try {
+    await mkdir(path.join(directory, IMAGES), { recursive: true, mode: 0o700 });
     await whileFrozen(options.cgroups, container.cgroupPath, async (freezer) => {
       await dump({ freezer, program, version, directory, container, limitMs, signal: bounded });
       await packWritableLayer(options.snapshots, id, directory, bounded);
@@ -101,8 +98,26 @@ async function checkpoint(
       });
     throw error;
   } finally {
+    end();
     await removeTree(directory);
   }
+}
+
+/** Aborted by the caller or when the time is over, whichever is first. */
+function limit(
+  caller: AbortSignal,
+  timeoutMs: number,
+): { readonly signal: AbortSignal; readonly end: () => void } {
+  const controller = new AbortController();
+  const abort = (): void => controller.abort();
+  const timer = setTimeout(abort, Math.min(timeoutMs, MAX_TIMER_MS));
+  caller.addEventListener('abort', abort, { once: true });
+  if (caller.aborted) abort();
+  const end = (): void => {
+    clearTimeout(timer);
+    caller.removeEventListener('abort', abort);
+  };
+  return { signal: controller.signal, end };
 }
 
 /** The container stands still for dump and writable layer alike, so that both are of one moment. */
@@ -149,33 +164,36 @@ async function dump({
     binds.add('/dev/shm');
   const external = await findExternal(init.pid, binds);
   await writeDescriptors(init.pid, path.join(directory, IMAGES));
+  signal.throwIfAborted();
   const imagesFd = openDirectory(path.join(directory, IMAGES));
   const workFd = openDirectory(directory);
   const process_ = startCriu(program);
-  const stop = setTimeout(() => void process_.close(), limitMs + KILL_GRACE_MS);
-  const abort = (): void => void process_.close();
+  // Not at once: a CRIU that is killed leaves its code in the container's processes. It is asked to stop at its next step.
+  let stop: NodeJS.Timeout | undefined;
+  const abort = (): void => void (stop = setTimeout(() => void process_.close(), KILL_GRACE_MS));
   signal.addEventListener('abort', abort, { once: true });
+  const options: criuOpts = {
+    ...noOptions,
+    imagesDirFd: imagesFd,
+    workDirFd: workFd,
+    pid: init.pid,
+    leaveRunning: true,
+    logLevel: 4,
+    logFile: 'dump.log',
+    notifyScripts: true,
+    manageCgroups: true,
+    manageCgroupsMode: criuCgMode.SOFT,
+    orphanPtsMaster: true,
+    freezeCgroup: freezer,
+    fileLocks: true,
+    timeout: Math.max(1, Math.ceil(limitMs / 1000)),
+    extMnt: external.mounts.map((mount) => ({ key: mount, val: mount })),
+    external: [...external.namespaces],
+    // Without established connections there is nothing to lock, with them CRIU refuses: no firewall of the pod is touched.
+    ...(version.number >= 31_700 ? { networkLock: criuNetworkLockMethod.SKIP } : {}),
+  };
   try {
-    await process_.request(criuReqType.DUMP, {
-      ...noOptions,
-      imagesDirFd: imagesFd,
-      workDirFd: workFd,
-      pid: init.pid,
-      leaveRunning: true,
-      logLevel: 4,
-      logFile: 'dump.log',
-      notifyScripts: true,
-      manageCgroups: true,
-      manageCgroupsMode: criuCgMode.SOFT,
-      orphanPtsMaster: true,
-      freezeCgroup: freezer,
-      fileLocks: true,
-      timeout: Math.max(1, Math.ceil(limitMs / 1000)),
-      extMnt: external.mounts.map((mount) => ({ key: mount, val: mount })),
-      external: [...external.namespaces],
-      // Without established connections there is nothing to lock, with them CRIU refuses: no firewall of the pod is touched.
-      ...(version.number >= 31_700 ? { networkLock: criuNetworkLockMethod.SKIP } : {}),
-    });
+    await process_.request(criuReqType.DUMP, options, () => signal.throwIfAborted());
   } catch (error) {
     throw new RuntimeError('FailedPrecondition', 'dump', {
       cause: await criuError(error, path.join(directory, 'dump.log')),

@@ -18,7 +18,8 @@ import { RuntimeError, isErrno } from '../errors.js';
 /** One CRIU process that serves one request over its SEQPACKET socket (`criu swrk`). */
 export interface Criu {
   /**
-   * Sends the request and answers CRIU's notifications until the result is there. A handler that fails fails the request.
+   * Sends the request and answers CRIU's notifications until the result is there. If a handler fails CRIU is told to
+   * stop, which undoes what it did to the processes, and the handler's error is thrown after that.
    * @throws FailedPrecondition naming CRIU's own error
    */
   request(type: criuReqType, opts: criuOpts | undefined, onNotify?: NotifyHandler): Promise<criuResp>;
@@ -83,15 +84,32 @@ async function converse(
   request: { readonly type: criuReqType; readonly opts: criuOpts | undefined },
   onNotify: NotifyHandler = () => undefined,
 ): Promise<criuResp> {
-  socket.send(criuReq.encode(request).finish());
+  let refusal: Error | undefined;
+  sendTo(socket, request);
   for (;;) {
     const packet = await queue.next();
-    if (packet === undefined) throw new RuntimeError('Internal', 'CRIU ended without an answer');
+    if (packet === undefined) throw refusal ?? new RuntimeError('Internal', 'CRIU ended without an answer');
     if (packet.length === 0) throw new RuntimeError('Internal', 'CRIU gave an empty answer');
     const answer = criuResp.decode(packet);
-    if (answer.type !== criuReqType.NOTIFY) return checked(answer, request.type);
-    await onNotify(answer.notify?.script ?? '', answer.notify?.pid ?? 0);
-    socket.send(criuReq.encode({ type: criuReqType.NOTIFY, notifySuccess: true }).finish());
+    if (answer.type !== criuReqType.NOTIFY) {
+      if (refusal !== undefined) throw refusal;
+      return checked(answer, request.type);
+    }
+    try {
+      await onNotify(answer.notify?.script ?? '', answer.notify?.pid ?? 0);
+    } catch (reason) {
+      refusal ??= reason instanceof Error ? reason : new Error(String(reason));
+    }
+    sendTo(socket, { type: criuReqType.NOTIFY, notifySuccess: refusal === undefined });
+  }
+}
+
+/** One that has ended is noticed by what it does not answer. */
+function sendTo(socket: SeqpacketSocket, request: criuReq): void {
+  try {
+    socket.send(criuReq.encode(request).finish());
+  } catch (error) {
+    if (!isErrno(error, 'EPIPE', 'ECONNRESET')) throw error;
   }
 }
 

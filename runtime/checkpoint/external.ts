@@ -7,6 +7,8 @@ export interface MountLine {
   readonly mountpoint: string;
   readonly type: string;
   readonly root: string;
+  /** The mount, whatever its file system says. */
+  readonly readOnly: boolean;
 }
 
 /** What of a container belongs to the host and is only named in the images. */
@@ -18,7 +20,14 @@ export interface ExternalParts {
 }
 
 /** Kinds of file system that CRIU brings back itself. Everything else in a container is the host's. */
-const ownTypes = new Set(['overlay', 'proc', 'sysfs', 'tmpfs', 'devpts', 'mqueue']);
+export const ownTypes: ReadonlySet<string> = new Set([
+  'overlay',
+  'proc',
+  'sysfs',
+  'tmpfs',
+  'devpts',
+  'mqueue',
+]);
 
 export function parseMounts(mountinfo: string): readonly MountLine[] {
   return mountinfo
@@ -30,6 +39,7 @@ export function parseMounts(mountinfo: string): readonly MountLine[] {
       return {
         mountpoint: unescape(fields[4] ?? ''),
         root: unescape(fields[3] ?? ''),
+        readOnly: (fields[5] ?? '').split(',').includes('ro'),
         type: right.split(' ')[0] ?? '',
       };
     });

@@ -1,7 +1,7 @@
 import { constants, createWriteStream } from 'node:fs';
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Header } from 'tar-stream';
 import { RuntimeError, errnoOf, isErrno, messageOf } from '../errors.js';
@@ -54,37 +54,56 @@ async function readEntries(
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const { extract } = await import('tar-stream');
+  const source = Readable.from(chunksOf(file));
   const entries = extract();
-  const source = file.createReadStream({ autoClose: false, highWaterMark: 1 << 18 });
-  const fed = pipeline(source, entries, { signal });
   const seen = new Set<string>();
-  const read = async (): Promise<void> => {
-    let count = 0;
-    for await (const entry of entries) {
-      if (++count > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
-      const name = wantedName(entry.header);
-      if (name === undefined) {
-        entry.resume();
-        continue;
-      }
-      if (seen.has(name)) throw invalid(`${name} is there twice`);
-      seen.add(name);
-      const target = createWriteStream(path.join(directory, name), { flags: 'wx', mode: 0o600 });
-      await pipeline(entry as unknown as Readable, target, { signal });
+  let count = 0;
+  const take = async (header: Header, entry: Readable): Promise<void> => {
+    if (++count > MAX_ENTRIES) throw invalid(`more than ${MAX_ENTRIES} entries`);
+    const name = wantedName(header);
+    if (name === undefined) {
+      entry.resume();
+      return;
     }
+    if (seen.has(name)) throw invalid(`${name} is there twice`);
+    seen.add(name);
+    const target = createWriteStream(path.join(directory, name), { flags: 'wx', mode: 0o600 });
+    await pipeline(entry, target, { signal });
   };
-  const [reading, feeding] = await Promise.allSettled([
-    read().catch((error: unknown) => {
-      entries.destroy();
-      throw error;
-    }),
-    fed,
-  ]);
-  signal.throwIfAborted();
-  if (reading.status === 'rejected')
-    throw reading.reason instanceof RuntimeError ? reading.reason : unreadable(reading.reason);
-  if (feeding.status === 'rejected') throw unreadable(feeding.reason);
-  return seen;
+  // Not as an iterator: one that is left early waits for a stream that nobody feeds any more.
+  const finished = new Promise<void>((resolve, reject) => {
+    entries.on('entry', (header, entry, next) => {
+      take(header, entry as unknown as Readable).then(() => next(), reject);
+    });
+    entries.on('finish', resolve);
+    entries.on('error', (error) => reject(unreadable(error)));
+    source.on('error', reject);
+    signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
+    if (signal.aborted) reject(abortReason(signal));
+    source.pipe(entries);
+  });
+  try {
+    await finished;
+    return seen;
+  } finally {
+    source.destroy();
+    entries.destroy();
+  }
+}
+
+const CHUNK_BYTES = 1 << 18;
+
+async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
+  for (;;) {
+    const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(CHUNK_BYTES) });
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+function abortReason(signal: AbortSignal): Error {
+  const reason: unknown = signal.reason;
+  return reason instanceof Error ? reason : new Error(messageOf(reason));
 }
 
 /** Undefined: nothing for us. @throws InvalidArgument for a part that is no regular file, or no image below the images */

@@ -7,6 +7,7 @@ import type { OpenCheckpoint, RestoreOptions } from '../container/deps.js';
 import { RuntimeError } from '../errors.js';
 import { connectCriu, noOptions, type Criu } from './criu.js';
 import { criuError, openDirectory } from './criu-files.js';
+import { verifyRestored } from './verify.js';
 import { DESCRIPTORS, IMAGES, WRITABLE_LAYER } from './extract.js';
 
 const RESTORE_LOG = 'restore.log';
@@ -53,6 +54,7 @@ async function restore(directory: string, options: RestoreOptions, signal: Abort
     });
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof RuntimeError && error.code === 'PermissionDenied') throw error;
     throw new RuntimeError('FailedPrecondition', 'restore', {
       cause: await criuError(error, path.join(directory, RESTORE_LOG)),
     });
@@ -64,14 +66,26 @@ async function restore(directory: string, options: RestoreOptions, signal: Abort
   }
 }
 
-async function request(criu: Criu, { onInit }: RestoreOptions, opts: criuOpts): Promise<void> {
-  let named = false;
+/** CRIU says "post-restore" when init is there and "pre-resume" when privileges are set; then it lets everything run. */
+async function request(criu: Criu, options: RestoreOptions, opts: criuOpts): Promise<void> {
+  let init: number | undefined;
+  let verified = false;
   await criu.request(criuReqType.RESTORE, opts, async (script, pid) => {
-    if (script !== 'post-restore') return;
-    await onInit(pid);
-    named = true;
+    if (script === 'post-restore') {
+      await options.onInit(pid);
+      init = pid;
+    } else if (script === 'pre-resume' && init !== undefined) {
+      // CRIU would only log that it was refused.
+      await verifyRestored(init, options).catch(async (error: unknown) => {
+        await options.kill();
+        throw error;
+      });
+      verified = true;
+    }
   });
-  if (!named) throw new RuntimeError('Internal', 'CRIU did not say which process is init');
+  if (verified) return;
+  await options.kill();
+  throw new RuntimeError('Internal', 'CRIU did not say when the processes were made');
 }
 
 /** The network namespace goes in by descriptor under the name it was dumped with, the others are joined. */

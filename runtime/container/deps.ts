@@ -211,12 +211,21 @@ export interface OpenCheckpoint {
   close(): Promise<void>;
 }
 
-export interface RestoreOptions extends Pick<RestorePlan, 'mounts' | 'namespaces'> {
+/** What the processes that CRIU made are held against. */
+export interface RestoredProcesses extends Pick<RestorePlan, 'mounts'> {
+  readonly spec: Spec;
+  /** Everything in the container's cgroup, CRIU too. */
+  processes(): Promise<readonly number[]>;
+}
+
+export interface RestoreOptions extends RestoredProcesses, Pick<RestorePlan, 'namespaces'> {
   readonly socket: Fd;
   /** Mount point of the rootfs where CRIU runs. */
   readonly root: string;
   /** Init is made and stands still; nothing of the container has run yet. */
   readonly onInit: (pid: number) => Promise<void>;
+  /** Kills all of the cgroup: what CRIU made must not run. */
+  kill(): Promise<void>;
 }
 
 export interface CheckpointOptions {

@@ -31,7 +31,8 @@ export async function restoreContainer(
   if (checkpointer === undefined)
     throw new RuntimeError('FailedPrecondition', 'checkpointing is not available on this node');
   if (request.stdio.tty) throw new RuntimeError('Unimplemented', 'restore of a container with a terminal');
-  return constructContainer(room, request, signal, 'restore container', async (construction, parts) => {
+  const creation = { op: 'restore container', request, signal };
+  return constructContainer(room, creation, async (construction, parts) => {
     const checkpoint = await checkpointer.open(archivePath, construction.live.value.id, signal);
     try {
       construction.timer.mark('extract');
@@ -64,7 +65,11 @@ async function restore(
   live.plan = plan;
   // Made here, so that CRIU takes us for its client, whose descriptors it opens.
   const [socket, theirs] = seqpacketPair();
-  const monitor = await launchMonitor(room, construction, parts.cgroup, plan, { passedFds: [theirs] })
+  const monitor = await launchMonitor(room, construction, {
+    cgroup: parts.cgroup,
+    plan,
+    restore: { passedFds: [theirs] },
+  })
     .catch((error: unknown) => {
       closeFd(socket);
       throw error;
@@ -78,6 +83,9 @@ async function restore(
       root: path.join(stateDir, ROOTFS_MOUNTPOINT),
       mounts,
       namespaces,
+      spec: live.value.spec,
+      processes: () => parts.cgroup.processes(),
+      kill: () => parts.cgroup.kill(),
       onInit: async (pid) => {
         ({ atNs } = await monitor.becomeInit(pid));
       },
