@@ -166,7 +166,13 @@ describe('checkpoint and restore', function () {
       ['/ is writable', { ...spec, root: { path: 'rootfs', readonly: true } }],
       ['has capabilities 0x', { ...spec, process: { ...required(spec.process), capabilities: {} } }],
       ['may gain privileges', { ...spec, process: { ...required(spec.process), noNewPrivileges: true } }],
-      ['shared pid namespace', spec],
+      [
+        'shared pid namespace',
+        {
+          ...spec,
+          linux: { ...spec.linux, namespaces: spec.linux?.namespaces?.filter(({ type }) => type !== 'pid') },
+        },
+      ],
     ];
     for (const [words, changed] of narrower) {
       const more = words.startsWith('shared')

@@ -13,7 +13,7 @@ import {
   type SeqpacketSocket,
 } from '../../native/index.js';
 import { criuReq, criuReqType, criuResp, type criuOpts } from '../../protos/gen/criu/rpc.js';
-import { RuntimeError, isErrno } from '../errors.js';
+import { RuntimeError, errnoOf, isErrno } from '../errors.js';
 
 /** One CRIU process that serves one request over its SEQPACKET socket (`criu swrk`). */
 export interface Criu {
@@ -109,7 +109,7 @@ function sendTo(socket: SeqpacketSocket, request: criuReq): void {
   try {
     socket.send(criuReq.encode(request).finish());
   } catch (error) {
-    if (!isErrno(error, 'EPIPE', 'ECONNRESET')) throw error;
+    if (errnoOf(error) === undefined) throw error;
   }
 }
 
