@@ -63,8 +63,8 @@ enum frame_type {
     FRAME_EXITED = 17,
     FRAME_LOG = 18, /* LEVEL, MESSAGE: a line for the daemon's log (from REPORT_LOG or the monitor itself) */
     FRAME_CLOSE_STDIN = 19, /* ends the container's stdin; a terminal has no end: FAILED EOPNOTSUPP */
-    /* After a CREATE with FLAG_RESTORE: PID of the child that is init from now on; answered with STARTED, or FAILED
-     * ECHILD if it is no child of the monitor */
+    /* After a CREATE with FLAG_RESTORE: PID of the child that is init from now on; answered with STARTED, or
+     * FAILED ECHILD if it is no child of the monitor */
     FRAME_INIT = 20,
 };
 
@@ -113,8 +113,8 @@ enum frame_flag {
     FLAG_CGROUP = 1u << 5, /* EXEC: a cgroup directory descriptor is there */
     /* CREATE: when init exits, kill the rest of its cgroup (shared or host pid namespace) */
     FLAG_KILL_CGROUP = 1u << 6,
-    /* CREATE: the plan executes a program that makes init as a child of the monitor. No fifo; CREATED {PID of the
-     * program} when it was executed. It is of no account once INIT has named init; if it ends before, so does the
-     * container. */
+    /* CREATE: the plan executes a program that makes init as a child of the monitor. No fifo; CREATED {PID of
+     * the program} when it was executed. It is of no account once INIT has named init; if it ends before, so
+     * does the container. */
     FLAG_RESTORE = 1u << 7,
 };

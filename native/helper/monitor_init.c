@@ -278,8 +278,8 @@ void init_on_report(void) {
 
 /* A daemon that has gone while init is being made will never start it. */
 void init_client_gone(struct client_ref client) {
-    bool being_made = init.phase == PHASE_CREATING ||
-                      (init.phase == PHASE_CREATED && (init.flags & FLAG_RESTORE) != 0);
+    bool being_made =
+        init.phase == PHASE_CREATING || (init.phase == PHASE_CREATED && (init.flags & FLAG_RESTORE) != 0);
     if (being_made && client.index == init.creator.index && client.generation == init.creator.generation)
         kill_launch();
 }
