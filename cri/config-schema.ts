@@ -98,6 +98,18 @@ export const configSchema = z.strictObject({
       criu: z.string().min(1).default('criu').describe('CRIU: a path, or a name looked up in PATH.'),
     })
     .prefault({}),
+  streaming: z
+    .strictObject({
+      address: z
+        .union([z.ipv4(), z.ipv6()])
+        .default('127.0.0.1')
+        .describe('Address of the server for exec, attach and port-forward: one the kubelet can reach.'),
+      port: z.int().min(0).max(65_535).default(0).describe('Its port; 0: any free one.'),
+      idle_timeout_seconds: seconds
+        .default(14_400)
+        .describe('A session over which nothing was sent for this long is ended; 0: never.'),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       request_bytes: z

@@ -1,13 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../runtime/base/logger.js';
 import { messageOf } from '../runtime/errors.js';
-import { type Runtime, type RuntimeOptions, openRuntime } from '../runtime/index.js';
+import { type RuntimeOptions, openRuntime } from '../runtime/index.js';
 import { type Config, type ConfigSources, loadConfig } from './config.js';
 import { CpuRates } from './cpu-rates.js';
 import { inspectHost } from './host.js';
 import { openLog } from './log.js';
 import { type CriServer, serve } from './server.js';
 import type { Services } from './services.js';
+import { StreamingServer } from './streaming/server.js';
 import { UserDatabases } from './user-databases.js';
 import { readVersion } from './version.js';
 
@@ -28,13 +29,19 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     host: await inspectHost(runtime.cgroups),
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
+    streaming: new StreamingServer({
+      address: config.streaming.address,
+      port: config.streaming.port,
+      idleTimeoutMs: config.streaming.idle_timeout_seconds * 1000,
+      logger: log,
+    }),
   };
   forgetRemoved(services);
   const server = await serve(services, config.socket).catch(async (error: unknown) => {
     await runtime.close();
     throw error;
   });
-  closeOnSignal(server, runtime, log, config.limits.shutdown_grace_seconds * 1000);
+  closeOnSignal({ server, services }, config.limits.shutdown_grace_seconds * 1000);
   log.info('ready', { socket: config.socket, startMs: Math.round(performance.now()) });
 }
 
@@ -48,7 +55,11 @@ function forgetRemoved({ runtime, cpuRates }: Services): void {
   });
 }
 
-function closeOnSignal(server: CriServer, runtime: Runtime, log: Logger, graceMs: number): void {
+function closeOnSignal(
+  { server, services }: { readonly server: CriServer; readonly services: Services },
+  graceMs: number,
+): void {
+  const { runtime, streaming, log } = services;
   let closing = false;
   const close = async (signal: NodeJS.Signals): Promise<void> => {
     // The second signal is from somebody who does not want to wait.
@@ -57,6 +68,7 @@ function closeOnSignal(server: CriServer, runtime: Runtime, log: Logger, graceMs
     log.info('stopping', { signal });
     try {
       await server.close(graceMs);
+      await streaming.close();
       await runtime.close();
       log.info('stopped');
     } catch (error) {

@@ -20,6 +20,15 @@ export function findContainer(runtime: Runtime, id: string): Container {
   return container;
 }
 
+/** The same of a container that runs. @throws FailedPrecondition */
+export function findRunningContainer(runtime: Runtime, id: string): Container {
+  const container = findContainer(runtime, id);
+  if (container.state.phase !== 'running') {
+    throw new RuntimeError('FailedPrecondition', `container is ${container.state.phase}, not running`);
+  }
+  return container;
+}
+
 /** The sandbox of a request, as {@link findContainer}. */
 export function findSandbox(runtime: Runtime, id: string): Sandbox {
   if (id === '') throw refuse('pod_sandbox_id', 'must not be empty');

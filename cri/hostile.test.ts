@@ -15,6 +15,7 @@ import type { Call, Unary } from './rpc.js';
 import { runtimeService } from './runtime-service/index.js';
 import { containerConfig, podConfig, testHost, testImage } from './testing/fixtures.js';
 import { openInMemoryRuntime } from './testing/in-memory-runtime.js';
+import { StreamingServer } from './streaming/server.js';
 import { UserDatabases } from './user-databases.js';
 
 /** Texts that somebody would try. */
@@ -81,6 +82,12 @@ describe('a hostile request', function () {
       host: testHost,
       cpuRates: new CpuRates(),
       userDatabases: new UserDatabases(runtime.rootfs),
+      streaming: new StreamingServer({
+        address: '127.0.0.1',
+        port: 0,
+        idleTimeoutMs: 0,
+        logger: silentLogger,
+      }),
       signal: new AbortController().signal,
     };
   }

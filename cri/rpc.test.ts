@@ -48,9 +48,6 @@ describe('every rpc', () => {
       expect(missing).to.deep.equal([
         'streamPodSandboxes',
         'streamContainers',
-        'exec',
-        'attach',
-        'portForward',
         'streamContainerStats',
         'streamPodSandboxStats',
         'checkpointPod',

@@ -3,6 +3,7 @@ import type { Runtime } from '../runtime/index.js';
 import type { Config } from './config.js';
 import type { CpuRates } from './cpu-rates.js';
 import type { Host } from './host.js';
+import type { StreamingServer } from './streaming/server.js';
 import type { UserDatabases } from './user-databases.js';
 
 /** What every handler works with; made once at start. */
@@ -15,4 +16,5 @@ export interface Services {
   readonly host: Host;
   readonly cpuRates: CpuRates;
   readonly userDatabases: UserDatabases;
+  readonly streaming: StreamingServer;
 }

@@ -11,7 +11,7 @@ import type { ContainerService } from './container/types.js';
 import { openContentStore } from './content/index.js';
 import { openImageService } from './image/index.js';
 import type { ImageService } from './image/types.js';
-import { openHelper, openMonitors, runPlan } from './monitor/index.js';
+import { openHelper, openMonitors, openRelays, runPlan } from './monitor/index.js';
 import { openNetwork } from './network/service.js';
 import type { NetworkService } from './network/types.js';
 import {
@@ -100,6 +100,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const images = await openImageService({ content, layers: snapshotter.layers, logger, ...options.registry });
   const seccomp = await openSeccomp({ cacheDir: path.join(root, 'seccomp'), logger });
   const monitors = openMonitors({ helperFd, logger });
+  const relays = openRelays(helperFd);
   const launch = async (plan: Plan, signal?: AbortSignal): Promise<number | undefined> => {
     try {
       return (await runPlan({ helperFd, plan: encodePlan(plan), signal })).pid;
@@ -136,6 +137,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     images,
     snapshots: snapshotter.snapshots,
     monitors,
+    relayTerminal: relays.terminal,
     plans: {
       seccomp: (profile) => seccomp.compile(profile),
       container: compileContainerPlan,
@@ -164,6 +166,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     cgroups,
     network,
     compilePausePlan,
+    connectIn: relays.connect,
     launchPause: async (plan, _sandboxId, signal) => {
       const pid = await launch(plan, signal);
       if (pid === undefined) throw new RuntimeError('Internal', 'the pause process reported no pid');

@@ -107,6 +107,7 @@ function sandboxService(sandboxes: Map<string, Sandbox>, requests: SandboxReques
     find: (prefix) => find(sandboxes, prefix),
     list: () => [...sandboxes.values()],
     stats: async () => [],
+    portForward: missing,
     subscribe: () => () => undefined,
   };
 }
@@ -141,6 +142,8 @@ function containerService(
       stderr: Buffer.alloc(0),
       exitCode: 0,
     }),
+    exec: missing,
+    attach: missing,
     reopenLog: missing,
     update: missing,
     checkpoint: missing,

@@ -7,6 +7,7 @@ import { loadConfig } from '../config.js';
 import { CpuRates } from '../cpu-rates.js';
 import { type CriServer, serve } from '../server.js';
 import type { Services } from '../services.js';
+import { StreamingServer } from '../streaming/server.js';
 import { UserDatabases } from '../user-databases.js';
 import { testHost } from './fixtures.js';
 import { type InMemoryRuntime, openInMemoryRuntime } from './in-memory-runtime.js';
@@ -36,6 +37,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     host: testHost,
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
+    streaming: new StreamingServer({ address: '127.0.0.1', port: 0, idleTimeoutMs: 0, logger: log }),
   };
   const cri = await serve(services, socket);
   const channelOptions = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
@@ -50,6 +52,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     close: async () => {
       client.close();
       await cri.close(1000);
+      await services.streaming.close();
       await rm(directory, { recursive: true, force: true });
     },
   };

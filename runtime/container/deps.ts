@@ -26,6 +26,8 @@ export interface ContainerDeps {
   readonly monitors: Monitors;
   readonly plans: PlanCompiler;
   readonly checkpointer: Checkpointer | undefined;
+  /** Carries bytes between a terminal's master and two pipes until either side ends; takes copies. */
+  readonly relayTerminal: (ends: { readonly master: Fd; readonly input: Fd; readonly output: Fd }) => void;
 }
 
 /** Keeps an image's layers while a container uses them. */
@@ -153,6 +155,14 @@ export interface Monitor {
   becomeInit(pid: number): Promise<{ readonly atNs: bigint }>;
   exec(options: MonitorExec): Promise<MonitorExecution>;
   signal(signal: number): Promise<void>;
+  /** The size of the container's terminal. */
+  resize(columns: number, rows: number): Promise<void>;
+  /** Connects copies of these ends of pipes to the container's output from now on, and to its input. */
+  attach(ends: {
+    readonly stdin?: Fd | undefined;
+    readonly stdout?: Fd | undefined;
+    readonly stderr?: Fd | undefined;
+  }): Promise<void>;
   reopenLog(): Promise<void>;
   /** Lets go of the connection; the monitor goes on. */
   close(): void;
@@ -178,15 +188,19 @@ export interface MonitorExit {
 
 export interface MonitorExec {
   readonly plan: Buffer;
-  readonly stdin: Fd | undefined;
-  readonly stdout: Fd;
-  readonly stderr: Fd;
+  /** A terminal instead of the three descriptors; its master comes back. */
+  readonly tty?: boolean | undefined;
+  readonly stdin?: Fd | undefined;
+  readonly stdout?: Fd | undefined;
+  readonly stderr?: Fd | undefined;
   /** Host path of the exec's sub-cgroup: killed when the request's connection ends. */
   readonly cgroupPath: string | undefined;
 }
 
 export interface MonitorExecution {
   readonly pid: number;
+  /** The master of an exec with a terminal: the caller's to close. */
+  readonly terminal?: Fd | undefined;
   readonly exited: Promise<{ readonly code: number; readonly signal: number }>;
   /** SIGKILL to everything the exec started. */
   kill(): Promise<void>;

@@ -4,7 +4,13 @@ import { closeFd } from '../../native/index.js';
 import { within } from '../base/deadline.js';
 import { RuntimeError } from '../errors.js';
 import type { Plan } from '../plan/steps.js';
-import { StepError, type Monitor, type MonitorExecution, type SeccompProgram } from './deps.js';
+import {
+  StepError,
+  type ExecPlanOptions,
+  type Monitor,
+  type MonitorExecution,
+  type SeccompProgram,
+} from './deps.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { ExecRequest, ExecResult } from './types.js';
 
@@ -30,11 +36,16 @@ export async function execSync(
     deps.cgroups.open(live.value.cgroupPath).createExec(`exec-${randomBytes(6).toString('hex')}`),
     seccompOf(room, live),
   ]);
-  const plan = execPlan(room, live, request.argv, cgroup.join, seccomp);
+  const plan = execPlan(room, live, { argv: request.argv, tty: false, join: cgroup.join, seccomp });
   const stdout = openCapture(MAX_OUTPUT_BYTES);
   const stderr = openCapture(MAX_OUTPUT_BYTES);
   try {
-    const execution = await launch(monitor, deps.plans.encode(plan), stdout, stderr, cgroup.path);
+    const execution = await launch(monitor, {
+      plan: deps.plans.encode(plan),
+      stdout,
+      stderr,
+      cgroupPath: cgroup.path,
+    });
     const exitCode = await outcome(execution, request, signal);
     return { stdout: stdout.finish(), stderr: stderr.finish(), exitCode };
   } catch (error) {
@@ -48,12 +59,18 @@ export async function execSync(
   }
 }
 
-function execPlan(
+interface ExecCommand {
+  readonly argv: readonly string[];
+  readonly tty: boolean;
+  readonly join: ExecPlanOptions['cgroup'];
+  readonly seccomp: SeccompProgram | undefined;
+}
+
+/** The plan of a command in the container. */
+export function execPlan(
   { deps }: Containers,
   live: LiveContainer,
-  argv: readonly string[],
-  join: Parameters<Containers['deps']['plans']['exec']>[0]['cgroup'],
-  seccomp: SeccompProgram | undefined,
+  { argv, tty, join, seccomp }: ExecCommand,
 ): Plan {
   const { state, spec, request, id } = live.value;
   if (state.phase !== 'running' || spec.process === undefined) {
@@ -61,7 +78,7 @@ function execPlan(
   }
   return deps.plans.exec({
     spec,
-    process: { ...spec.process, args: argv, terminal: false },
+    process: { ...spec.process, args: argv, terminal: tty, env: execEnvironment(spec.process.env, tty) },
     init: state.init,
     sharedPid: request.sandboxNamespaces.includes('pid'),
     cgroup: join,
@@ -71,8 +88,16 @@ function execPlan(
   });
 }
 
+function execEnvironment(env: readonly string[] | undefined, tty: boolean): readonly string[] | undefined {
+  if (!tty || env?.some((setting) => setting.startsWith('TERM=')) === true) return env;
+  return [...(env ?? []), 'TERM=xterm'];
+}
+
 /** Compiled when the container was created, or now after a restart of the daemon. */
-async function seccompOf({ deps }: Containers, live: LiveContainer): Promise<SeccompProgram | undefined> {
+export async function seccompOf(
+  { deps }: Containers,
+  live: LiveContainer,
+): Promise<SeccompProgram | undefined> {
   const profile = live.value.spec.linux?.seccomp;
   if (profile !== undefined) live.seccomp ??= await deps.plans.seccomp(profile);
   return live.seccomp;
@@ -80,10 +105,17 @@ async function seccompOf({ deps }: Containers, live: LiveContainer): Promise<Sec
 
 async function launch(
   monitor: Monitor,
-  plan: Buffer,
-  stdout: Capture,
-  stderr: Capture,
-  cgroupPath: string,
+  {
+    plan,
+    stdout,
+    stderr,
+    cgroupPath,
+  }: {
+    readonly plan: Buffer;
+    readonly stdout: Capture;
+    readonly stderr: Capture;
+    readonly cgroupPath: string;
+  },
 ): Promise<MonitorExecution> {
   try {
     return await monitor.exec({

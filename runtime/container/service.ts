@@ -8,6 +8,8 @@ import { createContainer } from './create.js';
 import type { ContainerDeps, Monitor, SeccompProgram } from './deps.js';
 import { execSync } from './exec-sync.js';
 import { recoverContainers } from './recover.js';
+import { attachSession } from './attach.js';
+import { execSession } from './exec.js';
 import { removeContainer } from './remove.js';
 import { containerStats } from './stats.js';
 import { restoreContainer } from './restore.js';
@@ -29,6 +31,9 @@ import type {
   ContainerStats,
   ExecRequest,
   ExecResult,
+  ExecSessionRequest,
+  Session,
+  SessionRequest,
 } from './types.js';
 
 /** A container in this daemon: its value, and what only this process holds of it. */
@@ -89,6 +94,14 @@ export class Containers implements ContainerService {
 
   async execSync(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult> {
     return this.during('exec in container', id, (live) => execSync(this, live, request, signal));
+  }
+
+  async exec(id: string, request: ExecSessionRequest): Promise<Session> {
+    return this.during('exec in container', id, (live) => execSession(this, live, request));
+  }
+
+  async attach(id: string, request: SessionRequest): Promise<Session> {
+    return this.during('attach to container', id, (live) => attachSession(live, request));
   }
 
   async reopenLog(id: string): Promise<void> {

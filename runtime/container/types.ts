@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream';
 import type { CgroupStats } from '../cgroup/types.js';
 import type { ProcessIdentity } from '../sandbox/types.js';
 import type { NamespaceType, Resources, Spec } from '../spec/types.js';
@@ -76,6 +77,31 @@ export interface ExecRequest {
   readonly timeoutMs: number;
 }
 
+export interface SessionRequest {
+  /** Which of the streams the client wants; a terminal has no stderr of its own. */
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
+export interface ExecSessionRequest extends SessionRequest {
+  readonly argv: readonly string[];
+  readonly tty: boolean;
+}
+
+/** A client's streams to a process, which end when the process does or when they are closed. */
+export interface Session {
+  readonly stdin: Writable | undefined;
+  readonly stdout: Readable | undefined;
+  readonly stderr: Readable | undefined;
+  /** The exit code of what the session is with. */
+  readonly exited: Promise<number>;
+  /** The size of the terminal. */
+  resize(columns: number, rows: number): Promise<void>;
+  /** Closes the streams; an exec that still runs is killed with everything it started. */
+  close(): void;
+}
+
 export interface ExecResult {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
@@ -103,6 +129,10 @@ export interface ContainerService {
   resume(id: string): Promise<void>;
   /** Runs a command in it; output beyond 16 MiB per stream is dropped. @throws DeadlineExceeded, FailedPrecondition (not running) */
   execSync(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
+  /** Runs a command with streams. @throws FailedPrecondition (not running), InvalidArgument (the command) */
+  exec(id: string, request: ExecSessionRequest): Promise<Session>;
+  /** Streams to the container's own process. @throws FailedPrecondition unless running */
+  attach(id: string, request: SessionRequest): Promise<Session>;
   /** @throws FailedPrecondition unless running */
   reopenLog(id: string): Promise<void>;
   /** Only the fields given change. */

@@ -22,6 +22,11 @@ export function openNull(): Fd {
   return openat2(AT_FDCWD, '/dev/null', { flags: O_CLOEXEC | constants.O_RDWR });
 }
 
+/** For reading: a pinned namespace. */
+export function openFile(path: string): Fd {
+  return openat2(AT_FDCWD, path, { flags: O_CLOEXEC | constants.O_RDONLY });
+}
+
 /** A plan for a helper to read. */
 export function planFile(plan: Uint8Array): Fd {
   return sealedMemfd('plan', plan, false);

@@ -4,3 +4,4 @@ export { openMonitors, type Adopted, type MonitorService, type MonitorsOptions }
 export { runPlan, type RunPlanOptions } from './launcher.js';
 export { MonitorClient, type AttachOptions, type ExecOptions, type Execution } from './client.js';
 export { type ContainerExit, readExitRecord } from './exit-record.js';
+export { openRelays, type Relays } from './relay.js';

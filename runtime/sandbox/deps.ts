@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { Logger } from '../base/logger.js';
 import type { CgroupDriver } from '../cgroup/types.js';
 import type { NetworkService } from '../network/types.js';
@@ -20,6 +21,8 @@ export interface SandboxDeps {
   readonly compilePausePlan: (options: PausePlanOptions) => Plan;
   /** Launches a pause process; resolves with its pid when it is ready. */
   readonly launchPause: (plan: Plan, sandboxId: string, signal: AbortSignal) => Promise<number>;
+  /** Connects to a port on the loopback of a network namespace. */
+  readonly connectIn: (netnsPath: string, port: number, signal: AbortSignal) => Promise<Duplex>;
   /** The containers of a sandbox, in the order they were made. */
   readonly containersOf: (sandboxId: string) => readonly string[];
   readonly killContainer: (id: string, signal: AbortSignal) => Promise<void>;

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { KeyedLock, untilAborted } from '../base/keyed-lock.js';
 import { Listeners } from '../base/listeners.js';
 import { ObjectStore } from '../base/object-store.js';
@@ -5,6 +6,7 @@ import { RuntimeError, messageOf } from '../errors.js';
 import { waitPidfd, type Fd } from '../../native/index.js';
 import type { SandboxDeps } from './deps.js';
 import { recoverSandboxes } from './recover.js';
+import { forwardPort } from './port-forward.js';
 import { runSandbox } from './run.js';
 import { sandboxStats } from './stats.js';
 import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
@@ -66,6 +68,10 @@ export class Sandboxes implements SandboxService {
       live.removing = undefined;
     });
     await untilAborted(live.removing, signal);
+  }
+
+  async portForward(id: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    return forwardPort(this, id, port, signal);
   }
 
   find(idOrPrefix: string): Sandbox | undefined {

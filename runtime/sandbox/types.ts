@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { CgroupStats } from '../cgroup/types.js';
 import type { NetworkRequest, NetworkResult } from '../network/types.js';
 import type { Resources } from '../spec/types.js';
@@ -68,6 +69,8 @@ export interface SandboxService {
   stop(id: string, signal: AbortSignal): Promise<void>;
   /** Stops and forgets it with its containers. Gone is success. */
   remove(id: string, signal: AbortSignal): Promise<void>;
+  /** A connection to a port on the loopback of its network. @throws FailedPrecondition unless ready, SystemError of connect(2) */
+  portForward(id: string, port: number, signal: AbortSignal): Promise<Duplex>;
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Sandbox | undefined;
   list(): readonly Sandbox[];

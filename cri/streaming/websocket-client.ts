@@ -1,0 +1,130 @@
+import { once } from 'node:events';
+import { Duplex, Readable, Writable } from 'node:stream';
+import type { WebSocket } from 'ws';
+import type { CommandClient, CommandRequest, ForwardRequest } from './client.js';
+
+/** Channels of remotecommand: the first byte of every message. */
+const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
+const STREAM_BUFFER_BYTES = 1024 * 1024;
+const CLOSE_GRACE_MS = 5_000;
+
+export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+
+/** The streams of an exec or attach as numbered channels of one WebSocket; v5 can end the input. */
+export function acceptCommandChannels(socket: WebSocket, request: CommandRequest): CommandClient {
+  const mux = openChannels(socket);
+  const client: CommandClient = {
+    stdin: request.stdin ? mux.readable(channels.stdin) : undefined,
+    stdout: request.stdout ? mux.writable(channels.stdout) : undefined,
+    stderr: request.stderr && !request.tty ? mux.writable(channels.stderr) : undefined,
+    resize: request.tty ? mux.readable(channels.resize) : undefined,
+    error: mux.writable(channels.error),
+    takesStatus: true,
+    ended: mux.ended,
+    close: mux.close,
+  };
+  // Clients take the first message, be it empty, for the sign that the session is there.
+  const first = request.stdout ? channels.stdout : request.stderr ? channels.stderr : channels.error;
+  socket.send(Buffer.from([first]));
+  return client;
+}
+
+/** Two channels per port, data and error, each beginning with the port's number. Resolves when the client has gone. */
+export async function acceptForwardChannels(
+  socket: WebSocket,
+  ports: readonly number[],
+  onForward: (request: ForwardRequest) => void,
+): Promise<void> {
+  const mux = openChannels(socket);
+  ports.forEach((port, index) => {
+    const number = Buffer.alloc(2);
+    number.writeUInt16LE(port);
+    const output = mux.writable(2 * index);
+    const error = mux.writable(2 * index + 1);
+    output.write(number);
+    error.write(number);
+    const data = Duplex.from({ readable: mux.readable(2 * index), writable: output });
+    onForward({ port, data, error, ended: mux.ended });
+  });
+  if (!mux.ended.aborted) await once(mux.ended, 'abort');
+}
+
+interface Channels {
+  readable(channel: number): Readable;
+  writable(channel: number): Writable;
+  readonly ended: AbortSignal;
+  close(): void;
+}
+
+function openChannels(socket: WebSocket): Channels {
+  const abort = new AbortController();
+  const inputs = new Map<number, Readable>();
+  const outputs: Writable[] = [];
+  socket.on('error', () => undefined);
+  socket.on('message', (data: Buffer) => {
+    const [channel, closed] = data;
+    const isEnd = channel === channels.close && socket.protocol === 'v5.channel.k8s.io';
+    const input = inputs.get((isEnd ? closed : channel) ?? -1);
+    if (input === undefined || input.destroyed || input.readableEnded) return;
+    if (isEnd) {
+      inputs.delete(closed ?? -1);
+      input.push(null);
+    } else if (data.length > 1) {
+      input.push(data.subarray(1));
+      if (input.readableLength > STREAM_BUFFER_BYTES) socket.pause();
+    }
+  });
+  socket.once('close', () => {
+    abort.abort();
+    for (const stream of [...inputs.values(), ...outputs]) stream.destroy();
+  });
+  return {
+    ended: abort.signal,
+    readable: (channel) => {
+      const input = new Readable({
+        highWaterMark: STREAM_BUFFER_BYTES,
+        read: () => {
+          if (socket.isPaused) socket.resume();
+        },
+      });
+      input.on('error', () => undefined);
+      inputs.set(channel, input);
+      return input;
+    },
+    writable: (channel) => {
+      const output = newWritable(socket, channel);
+      outputs.push(output);
+      return output;
+    },
+    close: () => {
+      closeSocket(socket, outputs);
+    },
+  };
+}
+
+function newWritable(socket: WebSocket, channel: number): Writable {
+  const output = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      socket.send(Buffer.concat([Buffer.from([channel]), chunk]), (error) => {
+        done(error);
+      });
+    },
+  });
+  output.on('error', () => undefined);
+  return output;
+}
+
+/** Sends what was written, then says good-bye; a client that does not answer is dropped. */
+function closeSocket(socket: WebSocket, outputs: readonly Writable[]): void {
+  const timer = setTimeout(() => {
+    socket.terminate();
+  }, CLOSE_GRACE_MS);
+  socket.once('close', () => {
+    clearTimeout(timer);
+  });
+  const waiting = outputs.filter((output) => output.writableNeedDrain || output.writableLength > 0);
+  void Promise.all(waiting.map((output) => once(output, 'close').catch(() => undefined))).then(() => {
+    if (socket.isPaused) socket.resume();
+    socket.close(1000);
+  });
+}
