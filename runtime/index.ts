@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { raiseFileLimit } from '../native/index.js';
+import { raiseFileLimit, setUmask } from '../native/index.js';
 import { instanceOf } from './base/ids.js';
 import type { Logger } from './base/logger.js';
 import { openCgroupDriver } from './cgroup/index.js';
@@ -85,6 +85,8 @@ const NETNS_DIR = '/run/netns';
  */
 export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { root, state, logger } = options;
+  // Modes are what each call says, and children start with what every shell expects.
+  setUmask(0o022);
   const fileLimit = raiseFileLimit();
   const instance = await openInstance({ root, state, logger });
   await mkdir(NETNS_DIR, { recursive: true, mode: 0o755 });
