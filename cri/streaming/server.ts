@@ -185,21 +185,26 @@ export class StreamingServer {
       refuse(socket, '403 Forbidden');
       return;
     }
+    // ws refuses the tunnel's name, which is no token of RFC 2616: it neither sees nor sends the header.
+    delete request.headers['sec-websocket-protocol'];
     const server = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
       maxPayload: MAX_MESSAGE_BYTES,
-      handleProtocols: () => protocol,
     });
+    server.once('headers', (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
     await new Promise<void>((resolve, reject) => {
       socket.once('close', resolve);
       server.handleUpgrade(request, socket, head, (client) => {
         const session =
           ticket.kind !== 'portforward'
-            ? runCommandSession(channels.acceptCommandChannels(client, ticket.request), ticket.open)
+            ? runCommandSession(
+                channels.acceptCommandChannels({ socket: client, protocol }, ticket.request),
+                ticket.open,
+              )
             : protocol === tunnelProtocol
               ? spdy.acceptForwards(createWebSocketStream(client), forwarder(ticket))
-              : channels.acceptForwardChannels(client, ticket.ports, forwarder(ticket));
+              : channels.acceptForwardChannels({ socket: client, protocol }, ticket.ports, forwarder(ticket));
         session.then(resolve, reject);
       });
     });

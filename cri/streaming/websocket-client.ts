@@ -10,9 +10,15 @@ const CLOSE_GRACE_MS = 5_000;
 
 export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
 
+export interface ChannelConnection {
+  readonly socket: WebSocket;
+  /** The one of {@link channelProtocols} that was chosen. */
+  readonly protocol: string;
+}
+
 /** The streams of an exec or attach as numbered channels of one WebSocket; v5 can end the input. */
-export function acceptCommandChannels(socket: WebSocket, request: CommandRequest): CommandClient {
-  const mux = openChannels(socket);
+export function acceptCommandChannels(connection: ChannelConnection, request: CommandRequest): CommandClient {
+  const mux = openChannels(connection);
   const client: CommandClient = {
     stdin: request.stdin ? mux.readable(channels.stdin) : undefined,
     stdout: request.stdout ? mux.writable(channels.stdout) : undefined,
@@ -25,17 +31,17 @@ export function acceptCommandChannels(socket: WebSocket, request: CommandRequest
   };
   // Clients take the first message, be it empty, for the sign that the session is there.
   const first = request.stdout ? channels.stdout : request.stderr ? channels.stderr : channels.error;
-  socket.send(Buffer.from([first]));
+  connection.socket.send(Buffer.from([first]));
   return client;
 }
 
 /** Two channels per port, data and error, each beginning with the port's number. Resolves when the client has gone. */
 export async function acceptForwardChannels(
-  socket: WebSocket,
+  connection: ChannelConnection,
   ports: readonly number[],
   onForward: (request: ForwardRequest) => void,
 ): Promise<void> {
-  const mux = openChannels(socket);
+  const mux = openChannels(connection);
   ports.forEach((port, index) => {
     const number = Buffer.alloc(2);
     number.writeUInt16LE(port);
@@ -56,14 +62,14 @@ interface Channels {
   close(): void;
 }
 
-function openChannels(socket: WebSocket): Channels {
+function openChannels({ socket, protocol }: ChannelConnection): Channels {
   const abort = new AbortController();
   const inputs = new Map<number, Readable>();
   const outputs: Writable[] = [];
   socket.on('error', () => undefined);
   socket.on('message', (data: Buffer) => {
     const [channel, closed] = data;
-    const isEnd = channel === channels.close && socket.protocol === 'v5.channel.k8s.io';
+    const isEnd = channel === channels.close && protocol === 'v5.channel.k8s.io';
     const input = inputs.get((isEnd ? closed : channel) ?? -1);
     if (input === undefined || input.destroyed || input.readableEnded) return;
     if (isEnd) {
