@@ -21,8 +21,13 @@ export class HeaderDecoder {
   constructor() {
     this.inflate.on('data', (part: Buffer) => {
       this.size += part.length;
-      if (this.size > MAX_BLOCK_BYTES) this.inflate.destroy(new ProtocolError('a header block is too long'));
-      else this.parts.push(part);
+      if (this.size <= MAX_BLOCK_BYTES) {
+        this.parts.push(part);
+        return;
+      }
+      // The write in progress still calls back as if it had worked.
+      this.failed = new ProtocolError('a header block is too long');
+      this.inflate.destroy();
     });
     this.inflate.on('error', (error) => {
       this.failed = error;
