@@ -1,6 +1,6 @@
 import { readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
-import { pidfdOpen, readFiles } from '../../native/index.js';
+import { pidfdOpen, readFiles, removeTree } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
 import { isErrno, messageOf } from '../errors.js';
 import {
@@ -11,7 +11,7 @@ import {
 } from './record.js';
 import { sandboxFiles } from './run.js';
 import type { LiveSandbox, Sandboxes } from './service.js';
-import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
+import { dismantleSandbox, forgetSandbox } from './stop.js';
 import type { SandboxState } from './types.js';
 
 /**
@@ -21,7 +21,10 @@ import type { SandboxState } from './types.js';
  *   state ready, pause alive             adopted
  *   state ready, pause gone              not ready; what is left of it is taken apart when it is stopped
  *   record of another boot               not ready: nothing of it can run
- *   unreadable                           kept aside as .corrupt, the others go on
+ *   record unreadable                    kept aside as .corrupt, the others go on
+ *   state unreadable                     not ready, as if its pause process were gone
+ *
+ * The state on disk stays `ready` until the sandbox is stopped: it says that the network is still to be given back.
  */
 export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   const { deps } = room;
@@ -50,9 +53,10 @@ async function directoriesIn(directory: string): Promise<readonly string[]> {
 }
 
 async function readSandbox(
-  { deps }: Sandboxes,
+  room: Sandboxes,
   id: string,
 ): Promise<{ record: SandboxRecord; state: SandboxStateFile | undefined } | undefined> {
+  const { deps } = room;
   const directory = path.join(deps.podsDir, id);
   const [record, state] = await readFiles([
     path.join(directory, 'record.json'),
@@ -67,14 +71,21 @@ async function readSandbox(
     }
     const parsed = parseSandboxRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return {
-      record: parsed,
-      state: typeof state === 'string' ? parseSandboxState(decode(state)) : undefined,
-    };
+    return { record: parsed, state: typeof state === 'string' ? readState(room, id, state) : undefined };
   } catch (error) {
     deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
     return undefined;
+  }
+}
+
+/** A torn state tells nothing but that the sandbox was ready once. */
+function readState({ deps }: Sandboxes, id: string, state: string): SandboxStateFile {
+  try {
+    return parseSandboxState(decode(state));
+  } catch (error) {
+    deps.logger.warn('unreadable sandbox state ignored', { podSandboxId: id, error: messageOf(error) });
+    return { version: 1, phase: 'ready', message: 'its state was unreadable', timingsMs: {} };
   }
 }
 
@@ -119,8 +130,6 @@ async function adopt(
   if (next.phase === 'ready') {
     live.pause = next.pause;
     room.watchPause(live, pidfdOpen(next.pause.pid));
-  } else if (state.phase === 'ready') {
-    await writeSandboxState(deps, live);
   }
   deps.logger.info('sandbox adopted', { podSandboxId: record.id, phase: next.phase });
 }
@@ -139,19 +148,25 @@ async function stateOf(
   return { phase: 'notready', message: 'the pause process ended while the daemon was down' };
 }
 
+/** What cannot be unmade now is left to the next start: nobody knows of it, and the others must go on. */
 async function unmake(room: Sandboxes, live: LiveSandbox): Promise<void> {
-  const { deps } = room;
-  const { id } = live.value;
-  await dismantleSandbox(room, live);
-  await forgetSandbox(deps, id);
-  room.store.delete(id);
-  room.store.releaseName(live.value.request.name, id);
-  deps.logger.info('half made sandbox unmade', { podSandboxId: id });
+  const { deps, store } = room;
+  const { id, request } = live.value;
+  store.delete(id);
+  store.releaseName(request.name, id);
+  try {
+    await dismantleSandbox(room, live);
+    await forgetSandbox(deps, id);
+    deps.logger.info('half made sandbox unmade', { podSandboxId: id });
+  } catch (error) {
+    deps.logger.error('half made sandbox not unmade', { podSandboxId: id, error: messageOf(error) });
+  }
 }
 
 /** State directories whose record is gone: removal was interrupted before its last step. */
-async function sweepStateDirectories({ deps, store }: Sandboxes): Promise<void> {
+async function sweepStateDirectories({ deps }: Sandboxes): Promise<void> {
+  const recorded = new Set(await directoriesIn(deps.podsDir));
   for (const id of await directoriesIn(deps.statePodsDir)) {
-    if (store.get(id) === undefined) await forgetSandbox(deps, id);
+    if (!recorded.has(id)) await removeTree(path.join(deps.statePodsDir, id));
   }
 }

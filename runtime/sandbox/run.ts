@@ -42,15 +42,21 @@ export async function runSandbox(
     timer.mark('network.prepare');
 
     store.set(id, live);
+    let unmade = true;
     rollback.add('record', async () => {
       store.delete(id);
-      await forgetSandbox(deps, id);
+      // What could not be unmade now is left to the next start, which finds it by the record.
+      if (unmade) await forgetSandbox(deps, id);
     });
     await writeRecord(room, live);
     failpoint('sandbox.run.after-record');
     timer.mark('record');
 
-    rollback.add('kernel objects', () => dismantleSandbox(room, live));
+    rollback.add('kernel objects', async () => {
+      unmade = false;
+      await dismantleSandbox(room, live);
+      unmade = true;
+    });
     const cgroup = await deps.cgroups.create(live.value.cgroupPath, request.resources);
     failpoint('sandbox.run.after-cgroup');
     timer.mark('cgroup');

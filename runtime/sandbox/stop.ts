@@ -21,16 +21,31 @@ const MNT_DETACH = 2;
 
 /**
  * Takes a sandbox apart: network, pause process, pinned namespace, cgroup. Every part may be gone already, so it serves
- * stop, the undo of a failed creation and recovery alike.
+ * stop, the undo of a failed creation and recovery alike. A part that fails does not keep the others.
+ *
+ * @throws the first failure; to be repeated
  */
 export async function dismantleSandbox({ deps }: Sandboxes, live: LiveSandbox): Promise<void> {
   const { cgroupPath, netnsPath } = live.value;
-  await detachNetwork(deps, live);
+  const parts = [
+    () => detachNetwork(deps, live),
+    () => endPause(live),
+    async () => netnsPath !== undefined && unpinNamespace(netnsPath),
+    async () => {
+      const cgroup = deps.cgroups.open(cgroupPath);
+      await cgroup.kill();
+      await cgroup.remove();
+    },
+  ];
+  const failures: unknown[] = [];
+  for (const part of parts) await part().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+async function endPause(live: LiveSandbox): Promise<void> {
   if (live.pause !== undefined) await killProcess(live.pause);
   if (live.pauseEnded !== undefined) await live.pauseEnded;
   live.pause = undefined;
-  if (netnsPath !== undefined) await unpinNamespace(netnsPath);
-  await deps.cgroups.open(cgroupPath).destroy();
 }
 
 /** Gives the network back, once. */
