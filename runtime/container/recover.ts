@@ -1,6 +1,6 @@
 import { readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
-import { readFiles } from '../../native/index.js';
+import { readFiles, removeTree } from '../../native/index.js';
 import { isErrno, messageOf } from '../errors.js';
 import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
@@ -24,7 +24,8 @@ import type { Containers, LiveContainer } from './service.js';
  *   state created, neither                   the monitor was lost: cgroup killed, exited 255 Unknown
  *   state exited                             as it says
  *   record of another boot, no exit          exited 255 Unknown
- *   unreadable                               kept aside as .corrupt, the others go on
+ *   record unreadable                        kept aside as .corrupt, the others go on
+ *   state unreadable                         as state created: the monitor, or its exit record, knows
  */
 export async function recoverContainers(room: Containers): Promise<void> {
   const { deps, store } = room;
@@ -70,14 +71,21 @@ async function readContainer(
     }
     const parsed = parseContainerRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return {
-      record: parsed,
-      state: typeof state === 'string' ? parseContainerState(decode(state)) : undefined,
-    };
+    return { record: parsed, state: typeof state === 'string' ? readState(room, id, state) : undefined };
   } catch (error) {
     deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
     return undefined;
+  }
+}
+
+/** A torn state tells nothing but that the container was created. */
+function readState({ deps }: Containers, id: string, state: string): ContainerStateFile {
+  try {
+    return parseContainerState(decode(state));
+  } catch (error) {
+    deps.logger.warn('unreadable container state ignored', { containerId: id, error: messageOf(error) });
+    return { version: 1, phase: 'created', timingsMs: {} };
   }
 }
 
@@ -152,32 +160,42 @@ async function takeOver(
   followExit(room, live, adopted.monitor);
 }
 
+/** What cannot be unmade now is left to the next start: nobody knows of it, and the others must go on. */
 async function unmake(room: Containers, live: LiveContainer): Promise<void> {
   const { deps, store } = room;
   const { id, request, cgroupPath } = live.value;
-  await deps.cgroups.open(cgroupPath).destroy();
-  await deps.snapshots.remove(id);
-  await forgetContainer(room, id);
-  deps.images.unpin(request.image.id, id);
   store.delete(id);
   store.releaseName(request.name, id);
-  deps.logger.info('half made container unmade', { containerId: id });
+  try {
+    const cgroup = deps.cgroups.open(cgroupPath);
+    await cgroup.kill();
+    await cgroup.remove();
+    await deps.snapshots.remove(id);
+    await forgetContainer(room, id);
+    deps.logger.info('half made container unmade', { containerId: id });
+  } catch (error) {
+    deps.logger.error('half made container not unmade', { containerId: id, error: messageOf(error) });
+  } finally {
+    deps.images.unpin(request.image.id, id);
+  }
 }
 
 /** Containers of a sandbox that is gone: nobody will ever ask for their removal. */
 async function removeOrphans(room: Containers): Promise<void> {
+  const { logger, sandboxes } = room.deps;
   for (const { id, request } of room.list()) {
-    if (room.deps.sandboxes.find(request.sandboxId) !== undefined) continue;
-    room.deps.logger.warn('container without sandbox removed', {
-      containerId: id,
-      podSandboxId: request.sandboxId,
+    if (sandboxes.find(request.sandboxId) !== undefined) continue;
+    logger.warn('container without sandbox removed', { containerId: id, podSandboxId: request.sandboxId });
+    await room.remove(id, new AbortController().signal).catch((error: unknown) => {
+      logger.error('container without sandbox not removed', { containerId: id, error: messageOf(error) });
     });
-    await room.remove(id, new AbortController().signal);
   }
 }
 
-async function sweepStateDirectories(room: Containers): Promise<void> {
-  for (const id of await directoriesIn(room.deps.stateContainersDir)) {
-    if (room.store.get(id) === undefined) await forgetContainer(room, id);
+/** State directories whose record is gone: removal was interrupted before its last step. */
+async function sweepStateDirectories({ deps }: Containers): Promise<void> {
+  const recorded = new Set(await directoriesIn(deps.containersDir));
+  for (const id of await directoriesIn(deps.stateContainersDir)) {
+    if (!recorded.has(id)) await removeTree(path.join(deps.stateContainersDir, id));
   }
 }

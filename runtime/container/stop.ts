@@ -1,6 +1,6 @@
 import { MAX_TIMER_MS } from '../base/deadline.js';
 import { untilAborted } from '../base/keyed-lock.js';
-import { isErrno } from '../errors.js';
+import { codeOf, isErrno } from '../errors.js';
 import type { Containers, LiveContainer } from './service.js';
 
 const SIGKILL = 9;
@@ -72,7 +72,10 @@ async function send(room: Containers, live: LiveContainer, signalNumber: number)
       if (live.monitor === undefined) await cgroup.kill();
       else await live.monitor.signal(signalNumber);
     } catch (error) {
-      if (!isErrno(error, 'ESRCH')) throw error;
+      if (!isErrno(error, 'ESRCH') && codeOf(error) !== 'Unavailable') throw error;
+      // The monitor is ending, and with it the container: the word of that is on its way. Should the connection alone
+      // be broken, SIGKILL finds its target without.
+      if (signalNumber === SIGKILL) await cgroup.kill();
     }
     // A frozen process takes no signal, not even SIGKILL on v1.
     if (live.value.state.phase === 'paused') await cgroup.thaw();
