@@ -12,6 +12,7 @@ export interface NetworkRules {
   /** Writes the tables anew with what lives. */
   install(subnets: readonly Subnet[], ports: readonly ForwardedPort[]): Promise<void>;
   add(ports: readonly ForwardedPort[]): Promise<void>;
+  /** Ports that were never added are no error: the pod's creation may have failed before. */
   remove(ports: readonly ForwardedPort[]): Promise<void>;
 }
 
@@ -46,7 +47,9 @@ export function nftRules(options: {
     install: async (subnets, ports) =>
       nft(families.map((family) => tableScript(family, { instance, bridge }, subnets, ports)).join('\n')),
     add: async (ports) => nft(elementScript('add', instance, ports)),
-    remove: async (ports) => nft(elementScript('delete', instance, ports)),
+    // nft has no `destroy element` before 1.0.7; adding what is there is no error to it.
+    remove: async (ports) =>
+      nft([elementScript('add', instance, ports), elementScript('delete', instance, ports)].join('\n')),
   };
 }
 
