@@ -159,14 +159,25 @@ export async function pidOf(bed: Bed, containerId: string): Promise<number> {
 }
 
 /** The status of a container that has ended, as soon as it has. */
-export async function exitOf(bed: Bed, containerId: string): Promise<ContainerStatus> {
+export async function exitOf(bed: Bed, containerId: string, signal?: AbortSignal): Promise<ContainerStatus> {
   const look = async (): Promise<ContainerStatus | undefined> => {
     const status = await statusOf(bed, containerId);
     return status.state === ContainerState.CONTAINER_EXITED ? status : undefined;
   };
   // What an exit leaves is written there.
   const directory = path.join(bed.daemon.instance.root, 'containers', containerId);
-  return awaitChange(directory, look, AbortSignal.timeout(patienceMs));
+  return awaitChange(directory, look, patience(signal));
+}
+
+/** Fires when the other signal does, or when patience is at an end. AbortSignal.any would not keep a timer alive. */
+function patience(other?: AbortSignal): AbortSignal {
+  if (other === undefined) return AbortSignal.timeout(patienceMs);
+  const both = new AbortController();
+  const abort = (): void => both.abort(other.reason);
+  if (other.aborted) abort();
+  else other.addEventListener('abort', abort, { once: true });
+  setTimeout(() => both.abort(new Error(`waited ${patienceMs} ms`)), patienceMs).unref();
+  return both.signal;
 }
 
 export interface ExecOutcome {

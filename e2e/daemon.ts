@@ -89,7 +89,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Starts the daemon, or starts it again, and resolves when it accepts connections. */
-  async start(): Promise<void> {
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     const { box } = this.instance;
     // The old one would wait a while before it connects again.
     this.#client?.close();
@@ -98,7 +98,7 @@ export class Daemon implements AsyncDisposable {
     const program = path.join(repository, 'hack/podwright');
     const child = spawn('/bin/sh', ['-c', enterBox, 'sh', box, program, ...this.#arguments()], {
       stdio: ['ignore', log.fd, log.fd],
-      env: { ...process.env, ...this.#options.env },
+      env: { ...process.env, ...this.#options.env, ...env },
       cwd: '/',
     });
     this.#process = child;
@@ -120,6 +120,13 @@ export class Daemon implements AsyncDisposable {
       abort.abort();
       ended.catch(() => undefined);
     }
+  }
+
+  /** Waits for the end of a daemon that kills itself. */
+  async ended(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    await once(child, 'exit', { signal: AbortSignal.timeout(stopTimeoutMs) });
   }
 
   /** SIGTERM; containers run on. Resolves with the exit code. */

@@ -36,29 +36,61 @@ export async function makeBox(name: string): Promise<string> {
   return box;
 }
 
+/** What the instance has on this machine, wherever its names lead to. */
+export interface Possessions {
+  /** Processes of the box: the daemon, monitors, whatever was started on the way. */
+  readonly box: readonly number[];
+  /** Processes of its pods. */
+  readonly pods: readonly number[];
+  /** Below its parent cgroup in every hierarchy, the deepest first. */
+  readonly cgroups: readonly string[];
+  readonly mounts: readonly string[];
+  /** Names in /run/netns. */
+  readonly namespaces: readonly string[];
+  readonly interfaces: readonly string[];
+  /** Host ports that lead to pods, as nft writes them: `tcp . 8080 : 10.1.2.3 . 80`. */
+  readonly forwardedPorts: readonly string[];
+  /** What is written under another name first, or only exists while something is under way. */
+  readonly unfinishedFiles: readonly string[];
+  /** Entries of the directories of pods and containers. */
+  readonly files: readonly string[];
+}
+
+export async function possessions(instance: Instance): Promise<Possessions> {
+  const cgroups = await podCgroups(instance);
+  const files = ['pods', 'containers']
+    .flatMap((room) => [path.join(instance.root, room), path.join(instance.state, room)])
+    .map(async (room) => (await entries(room)).map((name) => path.join(room, name)));
+  return {
+    box: await processesOf([instance.box]),
+    pods: await processesOf(cgroups),
+    cgroups,
+    mounts: await mountsOf(instance),
+    namespaces: await netnsOf(instance),
+    interfaces: await interfacesOf(instance),
+    forwardedPorts: await forwardedPorts(instance),
+    unfinishedFiles: await unfinishedFiles(instance),
+    files: (await Promise.all(files)).flat(),
+  };
+}
+
 /**
  * Everything of the instance that is still there, one sentence each; a daemon that runs on is not counted, the empty
  * parent cgroup, the bridge and the directories are the instance's to keep.
  */
 export async function leftovers(instance: Instance, daemon?: number): Promise<readonly string[]> {
-  const found = await Promise.all([
-    processes(instance).then((pids) =>
-      Promise.all(pids.filter((pid) => pid !== daemon).map(describeProcess)),
-    ),
-    podCgroups(instance).then((cgroups) => cgroups.map((cgroup) => `cgroup ${cgroup}`)),
-    mountsOf(instance).then((points) => points.map((point) => `mount ${point}`)),
-    netnsOf(instance).then((names) => names.map((name) => `network namespace ${name}`)),
-    entries(`/sys/class/net/${instance.bridge}/brif`).then((ports) =>
-      ports.map((port) => `interface ${port}`),
-    ),
-    ...['root', 'state'].flatMap((top) =>
-      ['pods', 'containers'].map(async (room) => {
-        const directory = path.join(top === 'root' ? instance.root : instance.state, room);
-        return (await entries(directory)).map((name) => `file ${path.join(directory, name)}`);
-      }),
-    ),
-  ]);
-  return found.flat();
+  const found = await possessions(instance);
+  const processes = [...found.box, ...found.pods].filter((pid) => pid !== daemon);
+  return [
+    ...(await Promise.all(processes.map(describeProcess))),
+    ...found.cgroups.map((cgroup) => `cgroup ${cgroup}`),
+    ...found.mounts.map((mount) => `mount ${mount}`),
+    ...found.namespaces.map((name) => `network namespace ${name}`),
+    ...found.interfaces.map((name) => `interface ${name}`),
+    ...found.forwardedPorts.map((port) => `forwarded port ${port}`),
+    ...found.unfinishedFiles.map((file) => `unfinished file ${file}`),
+    ...found.files.map((file) => `file ${file}`),
+  ];
 }
 
 /** Ends and removes whatever the instance still owns except its scratch directory. The daemon must have ended. */
@@ -91,7 +123,10 @@ async function killAll(instance: Instance): Promise<void> {
 }
 
 async function processes(instance: Instance): Promise<readonly number[]> {
-  const cgroups = [instance.box, ...(await podCgroups(instance))];
+  return processesOf([instance.box, ...(await podCgroups(instance))]);
+}
+
+async function processesOf(cgroups: readonly string[]): Promise<readonly number[]> {
   const pids = await Promise.all(cgroups.map(async (cgroup) => lines(path.join(cgroup, 'cgroup.procs'))));
   return [...new Set(pids.flat().map(Number))].filter((pid) => pid > 0);
 }
@@ -122,6 +157,41 @@ async function mountsOf(instance: Instance): Promise<readonly string[]> {
 async function netnsOf(instance: Instance): Promise<readonly string[]> {
   const names = await entries('/run/netns');
   return names.filter((name) => name.includes(instanceOf(instance.root)));
+}
+
+/** The host's ends of pods' interfaces: they carry the first digits of the instance; or are ports of its bridge. */
+async function interfacesOf({ root, bridge }: Instance): Promise<readonly string[]> {
+  const named = (await entries('/sys/class/net')).filter((name) =>
+    name.startsWith(`pw${instanceOf(root).slice(0, 4)}`),
+  );
+  return [...new Set([...named, ...(await entries(`/sys/class/net/${bridge}/brif`))])];
+}
+
+async function forwardedPorts(instance: Instance): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const table of await nftTables(instance)) {
+    const { stdout } = await run('nft', ['list', 'table', ...table.split(' ')]).catch(() => ({ stdout: '' }));
+    for (const [, elements = ''] of stdout.matchAll(/elements = \{([^}]*)\}/g))
+      found.push(...elements.split(',').map((element) => element.trim().replaceAll(/\s+/g, ' ')));
+  }
+  return found;
+}
+
+async function unfinishedFiles({ root, state }: Instance): Promise<readonly string[]> {
+  const rooms = ['images/ingest', 'ingest'].map((room) => path.join(root, room));
+  const unfinished = await Promise.all(
+    [...rooms, path.join(state, 'checkpoints')].map(async (room) =>
+      (await entries(room)).map((name) => path.join(room, name)),
+    ),
+  );
+  // Part of a blob: the next pull continues it, and a day later it is dropped.
+  const kept = /\/images\/ingest\/sha256-[0-9a-f]{64}\.partial$/;
+  const layers = path.join(root, 'layers');
+  const halfLayers = (await entries(layers)).map(async (name) => {
+    const whole = (await entries(path.join(layers, name))).includes('layer.json');
+    return whole || name === '0' ? [] : [path.join(layers, name)];
+  });
+  return [...unfinished, ...(await Promise.all(halfLayers))].flat().filter((file) => !kept.test(file));
 }
 
 /** Tables of the packet filter that carry the instance's digits, as `inet NAME`. */
