@@ -21,6 +21,7 @@ version_at_least() {
 check_machine() {
   [ "$(uname -s)" = Linux ] || fail "Podwright runs on Linux only; this is $(uname -s)"
   [ "$(id -u)" -eq 0 ] || fail 'this needs root: containers, mounts and packages are set up'
+  grep -qE '^ *0 +0 +4294967295' /proc/self/uid_map || fail "this needs the machine's root, not that of a user namespace"
   command -v apt-get >/dev/null && [ -f /etc/debian_version ] ||
     fail 'the set-up installs Debian packages: it needs Debian 12 or newer'
   version_at_least 12 "$(debian_release)" || fail "the set-up needs Debian 12 or newer; this is Debian $(debian_release)"
@@ -105,8 +106,8 @@ case "$level" in
   *) fail "no such level: $level (quickstart, test or bench)" ;;
 esac
 
-printf 'set-up for %s (Debian %s, Node %s)\n' "$level" "$(debian_release)" "$(node --version 2>/dev/null || true)"
 check_machine
+printf 'set-up for %s (Debian %s, Node %s)\n' "$level" "$(debian_release)" "$(node --version)"
 exec 8>"$cache/.lock"
 flock -n 8 || step 'waiting for another set-up' flock 8
 mapfile -t headers < <(header_packages)

@@ -3,7 +3,6 @@
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cache="${PODWRIGHT_CACHE:-$repo/.cache}"
-mkdir -p "$cache/bin" "$cache/stamps" "$cache/log"
 PATH="$cache/bin:$PATH"
 export PODWRIGHT_CACHE="$cache" PATH
 
@@ -13,6 +12,9 @@ fail() {
   printf 'podwright: %s\n' "$*" >&2
   exit 1
 }
+
+mkdir -p "$cache/bin" "$cache/stamps" "$cache/log" 2>/dev/null ||
+  fail "$cache cannot be written to: run this as root, or name another folder in PODWRIGHT_CACHE"
 
 # seconds_since START: the time since START (a value of EPOCHREALTIME) as "12.3".
 seconds_since() {
