@@ -9,7 +9,7 @@ level="${1:-quickstart}"
 
 quickstart_packages=(build-essential musl-tools python3 libseccomp-dev libarchive-dev libisal-dev libssl-dev
   busybox-static nftables iproute2 ca-certificates util-linux)
-test_packages=(procps shellcheck)
+test_packages=(procps netbase shellcheck)
 if [ "$(debian_release)" -le 12 ]; then test_packages+=(clang-format); fi
 bench_packages=(isal pigz pkgconf)
 

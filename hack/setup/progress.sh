@@ -4,7 +4,8 @@
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cache="${PODWRIGHT_CACHE:-$repo/.cache}"
 PATH="$cache/bin:$PATH"
-export PODWRIGHT_CACHE="$cache" PATH
+export PODWRIGHT_CACHE="$cache" PODWRIGHT_CNI_BIN="$cache/cni/bin" PATH
+if [ ! -x /usr/bin/docker-registry ]; then export DOCKER_REGISTRY="$cache/bin/docker-registry"; fi
 
 # fail SENTENCE: says why and ends the script, once a step beside it has ended too.
 fail() {
