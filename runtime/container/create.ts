@@ -83,21 +83,23 @@ export async function constructContainer(
   const { deps, store } = room;
   const sandbox = readySandbox(room, request.sandboxId, op);
   const id = newId();
+  const live = newLiveContainer(room, id, sandbox, request);
   const holder = store.reserve(request.name, id);
   if (holder !== undefined) {
     throw new RuntimeError('AlreadyExists', `container name ${request.name} is reserved for ${holder}`);
   }
+  let unmade = true;
   const rollback = new Rollback();
   rollback.add('name', () => store.releaseName(request.name, id));
   const timer = new StageTimer();
-  const live = newLiveContainer(room, id, sandbox, request);
   try {
     deps.images.pin(request.image.id, id);
     rollback.add('image', () => deps.images.unpin(request.image.id, id));
     store.set(id, live);
     rollback.add('record', async () => {
       store.delete(id);
-      await forgetContainer(room, id);
+      // What could not be unmade now is left to the next start, which finds it by the record.
+      if (unmade) await forgetContainer(room, id);
     });
     await writeRecord(room, live);
     failpoint('container.create.after-record');
@@ -117,13 +119,14 @@ export async function constructContainer(
     rollback.commit();
     return live;
   } catch (error) {
-    await rollback.run((step, undoError) =>
+    await rollback.run((step, undoError) => {
+      unmade = false;
       deps.logger.error('undo of a failed container failed', {
         containerId: id,
         step,
         error: messageOf(undoError),
-      }),
-    );
+      });
+    });
     const cause =
       error instanceof StepError && live.plan !== undefined
         ? deps.plans.explain(live.plan, error.failure)

@@ -27,14 +27,15 @@ export async function runSandbox(
 ): Promise<LiveSandbox> {
   const { deps, store } = room;
   const id = newId();
+  const live = newLiveSandbox(room, id, request);
   const holder = store.reserve(request.name, id);
   if (holder !== undefined) {
     throw new RuntimeError('AlreadyExists', `pod sandbox name ${request.name} is reserved for ${holder}`);
   }
+  let unmade = true;
   const rollback = new Rollback();
   rollback.add('name', () => store.releaseName(request.name, id));
   const timer = new StageTimer();
-  const live = newLiveSandbox(room, id, request);
   try {
     const prepared = await prepareNetwork(room, live, signal);
     live.attachment = prepared?.attachment;
@@ -42,7 +43,6 @@ export async function runSandbox(
     timer.mark('network.prepare');
 
     store.set(id, live);
-    let unmade = true;
     rollback.add('record', async () => {
       store.delete(id);
       // What could not be unmade now is left to the next start, which finds it by the record.
@@ -52,11 +52,7 @@ export async function runSandbox(
     failpoint('sandbox.run.after-record');
     timer.mark('record');
 
-    rollback.add('kernel objects', async () => {
-      unmade = false;
-      await dismantleSandbox(room, live);
-      unmade = true;
-    });
+    rollback.add('kernel objects', () => dismantleSandbox(room, live));
     const cgroup = await deps.cgroups.create(live.value.cgroupPath, request.resources);
     failpoint('sandbox.run.after-cgroup');
     timer.mark('cgroup');
@@ -86,13 +82,14 @@ export async function runSandbox(
     return live;
   } catch (error) {
     room.setState(live, { phase: 'removing' });
-    await rollback.run((step, undoError) =>
+    await rollback.run((step, undoError) => {
+      unmade = false;
       deps.logger.error('undo of a failed sandbox failed', {
         podSandboxId: id,
         step,
         error: messageOf(undoError),
-      }),
-    );
+      });
+    });
     throw wrapError(`run pod sandbox`, error, request.name);
   }
 }
