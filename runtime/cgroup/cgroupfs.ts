@@ -12,6 +12,9 @@ const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems'] as const;
 /** What a unified tree's levels hand down. */
 const DELEGATED = ['cpuset', 'cpu', 'io', 'memory', 'hugetlb', 'pids', 'rdma', 'misc'] as const;
 
+/** With the mount point, the pod's id and a file of its cgroup it must fit PATH_MAX. */
+const MAX_PARENT_BYTES = 3000;
+
 /** The cgroupfs driver: directories made, written and removed by ourselves. */
 export class CgroupfsDriver implements CgroupDriver {
   readonly name = 'cgroupfs';
@@ -37,17 +40,27 @@ export class CgroupfsDriver implements CgroupDriver {
         cause: 'the cgroup driver is cgroupfs',
       });
     }
-    if (
-      !base.startsWith('/') ||
-      base.includes('\0') ||
-      base.split('/').some((part) => part === '..' || part === '.' || part.length > 255)
-    ) {
+    if (!base.startsWith('/') || base.split('/').some((part) => part === '..' || part === '.')) {
       throw new RuntimeError(
         'InvalidArgument',
         `cgroup parent ${JSON.stringify(base)} is no absolute path without dots`,
       );
     }
+    const unfit = base.split('/').find((part) => !this.canBeName(part));
+    if (unfit !== undefined || Buffer.byteLength(base) > MAX_PARENT_BYTES) {
+      throw new RuntimeError('InvalidArgument', `cgroup parent ${JSON.stringify(base.slice(0, 300))}`, {
+        cause: unfit === undefined ? 'is too long' : `${JSON.stringify(unfit)} cannot name a cgroup`,
+      });
+    }
     return path.posix.join(base, id);
+  }
+
+  /** Whatever may be a file of a cgroup is no name for one: systemd's rule (`cg_needs_escape`). */
+  private canBeName(part: string): boolean {
+    const [first = ''] = part.split('.');
+    const isFile = part.includes('.') && (first === 'cgroup' || this.controllers.has(first));
+    const reserved = ['tasks', 'notify_on_release', 'release_agent'].includes(part);
+    return !isFile && !reserved && !part.includes('\0') && Buffer.byteLength(part) <= 255;
   }
 
   open(cgroupPath: string): Cgroup {
