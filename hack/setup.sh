@@ -68,13 +68,9 @@ install_npm_packages() {
 
 # Debian's and npm's packages come side by side: one waits for the network and dpkg, the other for the network.
 install_packages_of_both() {
-  local npm=''
-  if ! npm_packages_current; then
-    npm=yes
-    begin_step 'npm packages' install_npm_packages
-  fi
+  if ! npm_packages_current; then begin_step 'npm packages' install_npm_packages; fi
   install_system_packages "$@"
-  if [ -n "$npm" ]; then end_step; fi
+  end_step
 }
 
 # The unpacked package is enough: installing it would start a registry service on the machine.
@@ -91,11 +87,38 @@ unpack_registry() {
   ln -sf "$cache/docker-registry/usr/bin/docker-registry" "$cache/bin/docker-registry"
 }
 
+# sources_fingerprint PATH…: one hash over the Node version and the sources below the paths, links and products aside.
+sources_fingerprint() {
+  local files
+  mapfile -t files < <(find "$@" -path native/build -prune -o -type f \
+    \( -name '*.ts' -o -name '*.json' -o -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.gyp' -o -name '*.sh' \) -print |
+    LC_ALL=C sort)
+  { node --version && sha256sum -- "${files[@]}"; } | sha256sum | cut -c 1-32
+}
+
+# built PRODUCT HASH: true if the product, a file or the files of a folder, was made from those sources and by us;
+# whoever builds by hand writes it anew.
+built() {
+  [ -e "$1" ] && [ -f "$1.stamp" ] && [ "$(<"$1.stamp")" = "$2" ] &&
+    [ -z "$(find "$1" -maxdepth 1 -type f -newer "$1.stamp")" ]
+}
+
+# build PART PRODUCT HASH
+build() {
+  npm run --silent "build:$1"
+  printf '%s\n' "$3" >"$2.stamp"
+}
+
 build_tree() {
+  local native=native/build/Release typescript=dist/.tsbuildinfo native_hash typescript_hash
   cd "$repo"
   step 'build: protos' npm run --silent build:protos
-  begin_step 'build: native' npm run --silent build:native
-  step 'build: TypeScript' npm run --silent build:ts
+  native_hash="$(sources_fingerprint native package-lock.json)"
+  typescript_hash="$(sources_fingerprint cri runtime native protos/gen e2e hack tsconfig.json package-lock.json)"
+  if ! built "$native" "$native_hash"; then begin_step 'build: native' build native "$native" "$native_hash"; fi
+  if ! built "$typescript" "$typescript_hash"; then
+    step 'build: TypeScript' build ts "$typescript" "$typescript_hash"
+  fi
   end_step
 }
 

@@ -57,7 +57,8 @@ step() {
   report_step "$1" "$(seconds_since "$start")" "$step_status"
 }
 
-# begin_step NAME COMMAND…: starts a step beside those that follow; end_step waits for it and prints its line.
+# begin_step NAME COMMAND…: starts a step beside those that follow; end_step waits for it, if
+# there is one, and prints its line.
 begin_step() {
   local start="$EPOCHREALTIME"
   background_name="$1"
@@ -72,8 +73,10 @@ begin_step() {
 
 end_step() {
   local status=0
+  if [ -z "${background_pid:-}" ]; then return; fi
   printf '  %-58s' "$background_name"
   wait "$background_pid" || status=$?
+  background_pid=''
   report_step "$background_name" "$(<"$background_time")" "$status"
 }
 
