@@ -22,7 +22,6 @@ export interface Scale {
 
 const IN_FLIGHT = 10;
 const IDLE_MS = 10_000;
-const WORKLOAD = 'sleep';
 
 /** Everything that is measured of one runtime, in an order that leaves it as it was found. */
 export async function measure(
@@ -112,12 +111,12 @@ async function throughput(runtime: RuntimeUnderTest, { burst }: Scale): Promise<
 async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): Promise<readonly Figure[]> {
   const cri = runtime.client.runtime;
   const samples = new Samples();
-  const before = await runtimePssKib(WORKLOAD);
+  const before = await runtimePssKib(runtime.pid);
   const pods: Pod[] = [];
   for (let index = 0; index < count; index++) {
     pods.push(await startPod(runtime, { name: `standing-${index}`, hostNetwork: true }, samples, 'standing'));
   }
-  const perPod = ((await runtimePssKib(WORKLOAD)) - before) / count;
+  const perPod = ((await runtimePssKib(runtime.pid)) - before) / count;
   for (let index = 0; index < 20; index++) {
     await samples.time('ListPodSandbox', () => cri.listPodSandbox({}));
     await samples.time('ListContainers', () => cri.listContainers({}));

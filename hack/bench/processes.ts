@@ -22,14 +22,17 @@ export async function residentKib(pid: number): Promise<number> {
   return Number(/^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 }
 
-/** Proportional set size of every process but ourselves and the pods' own commands. KiB. */
-export async function runtimePssKib(workload: string): Promise<number> {
+/** What the runtimes start for a pod: monitors and pauses, shims and their helpers. */
+const runtimeCommands = /^(podwright|containerd-shim|runc)/;
+
+/** Proportional set size of the daemon and all it runs for pods, the pods' own commands left out. KiB. */
+export async function runtimePssKib(daemon: number): Promise<number> {
   let sum = 0;
   for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
+    if (!/^\d+$/.test(name)) continue;
     try {
       const command = (await readFile(`/proc/${name}/comm`, 'utf8')).trim();
-      if (command === workload) continue;
+      if (Number(name) !== daemon && !runtimeCommands.test(command)) continue;
       sum += Number(/^Pss:\s+(\d+)/m.exec(await readFile(`/proc/${name}/smaps_rollup`, 'utf8'))?.[1] ?? 0);
     } catch {
       // It has ended meanwhile, or is the kernel's.

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { mount, umount } from '../../native/index.js';
 import { connectCri, type CriClient } from '../../e2e/cri-client.js';
 import { writeHostsDirectory } from '../../e2e/fixtures/hosts-directory.js';
 import { cache, cniPlugins, repository, tool } from '../../e2e/places.js';
@@ -19,12 +20,21 @@ export interface RuntimeUnderTest extends AsyncDisposable {
 
 const benchTool = (name: string): string => path.join(cache, 'bench/bin', name);
 const START_TIMEOUT_MS = 30_000;
+const MNT_DETACH = 2;
+
+/** What dies with the boot is on a tmpfs on every node: both runtimes get one. */
+async function mountState(scratch: string): Promise<void> {
+  const state = path.join(scratch, 'state');
+  await mkdir(state);
+  mount('tmpfs', state, 'tmpfs', 0, 'mode=0711');
+}
 
 export async function startPodwright(registry: string): Promise<RuntimeUnderTest> {
   const scratch = await mkdtemp(path.join(tmpdir(), 'pwb-'));
   const hosts = path.join(scratch, 'certs.d');
   const cni = path.join(scratch, 'cni');
   await mkdir(cni);
+  await mountState(scratch);
   await writeHostsDirectory(hosts, registry);
   const settings = {
     'cgroup.parent': '/podwright-bench',
@@ -57,6 +67,7 @@ export async function startContainerd(registry: string): Promise<RuntimeUnderTes
   const hosts = path.join(scratch, 'certs.d');
   const cni = path.join(scratch, 'cni');
   await mkdir(cni);
+  await mountState(scratch);
   await writeHostsDirectory(hosts, registry);
   const socket = path.join(scratch, 'cri.sock');
   const config = `version = 3
@@ -135,6 +146,7 @@ async function underTest(
       client.close();
       daemon.kill('SIGTERM');
       if (daemon.exitCode === null) await once(daemon, 'exit');
+      umount(path.join(scratch, 'state'), MNT_DETACH);
       await rm(scratch, { recursive: true, force: true });
     },
   };
