@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { fileBatch, removeTree, type Fd } from '../../native/index.js';
+import { fileBatch, readFiles, removeTree, type Fd } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import { failpoint } from '../base/failpoint.js';
 import { newId } from '../base/ids.js';
@@ -119,6 +119,7 @@ export async function constructContainer(
     rollback.commit();
     return live;
   } catch (error) {
+    const starved = await starvedError(room, live).catch(() => undefined);
     await rollback.run((step, undoError) => {
       unmade = false;
       deps.logger.error('undo of a failed container failed', {
@@ -131,8 +132,18 @@ export async function constructContainer(
       error instanceof StepError && live.plan !== undefined
         ? deps.plans.explain(live.plan, error.failure)
         : error;
-    throw wrapError(op, cause, request.name);
+    throw wrapError(op, starved ?? cause, request.name);
   }
+}
+
+/** A launch whose processes the kernel killed for memory fails in any step, with any error: the limit is the reason. */
+async function starvedError({ deps }: Containers, live: LiveContainer): Promise<RuntimeError | undefined> {
+  const { oomPath } = deps.cgroups.open(live.value.cgroupPath);
+  const limit = live.value.spec.linux?.resources?.memory?.limit;
+  if (oomPath === undefined || limit === undefined) return undefined;
+  const [events] = await readFiles([oomPath]);
+  if (typeof events !== 'string' || !/^oom_kill [1-9]/m.test(events)) return undefined;
+  return new RuntimeError('ResourceExhausted', `a memory limit of ${limit} bytes is too small to start in`);
 }
 
 export function planOptions(
