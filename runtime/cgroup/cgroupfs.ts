@@ -75,7 +75,7 @@ export class CgroupfsDriver implements CgroupDriver {
       path: directory,
       mode: 0o755,
     }));
-    const cpuset = await this.cpusetOfParent(cgroupPath);
+    const cpuset = await this.inheritedCpuset(cgroupPath);
     try {
       await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations]);
       await limits.attachDevices();
@@ -170,6 +170,19 @@ export class CgroupfsDriver implements CgroupDriver {
         ? [{ op: 'write', path: path.join(own, file), data: value.trim() }]
         : [];
     });
+  }
+
+  /** The same, where somebody made the parent and left its cpuset empty: it is filled from above first. */
+  private async inheritedCpuset(cgroupPath: string): Promise<readonly FileOperation[]> {
+    const found = await this.cpusetOfParent(cgroupPath);
+    if (found.length > 0 || this.cpusetDirectory(cgroupPath) === undefined) return found;
+    const levels = path.posix
+      .dirname(cgroupPath)
+      .split('/')
+      .filter((part) => part !== '');
+    for (const depth of levels.keys())
+      await fileBatch(await this.emptyCpusets(`/${levels.slice(0, depth + 1).join('/')}`));
+    return this.cpusetOfParent(cgroupPath);
   }
 
   private async emptyCpusets(level: string): Promise<readonly FileOperation[]> {
