@@ -5,7 +5,7 @@ import { RuntimeError, messageOf } from '../../errors.js';
 import type { Plan, PlanStep } from '../../plan/steps.js';
 import { runProgram } from '../program.js';
 import type { NetworkAttachment, NetworkRequest, NetworkResult, PreparedNetwork } from '../types.js';
-import { AddressPool, addressBytes, parseSubnet } from './pool.js';
+import { AddressPool, addressBytes, parseSubnet, printSubnet } from './pool.js';
 import { nftRules, type ForwardedPort, type NetworkRules } from './rules.js';
 
 export interface BuiltinOptions {
@@ -32,8 +32,11 @@ interface BuiltinData {
 export class BuiltinNetwork {
   private pools: readonly AddressPool[];
   private readonly rules: NetworkRules;
+  /** Former pools, of which pods still have addresses. */
+  private retired: readonly AddressPool[] = [];
   private readonly ports = new Map<string, string>();
-  private living: readonly ForwardedPort[] = [];
+  /** What pods have, by sandbox. */
+  private readonly held = new Map<string, BuiltinData>();
   private ready: Promise<void> | undefined;
 
   constructor(private readonly options: BuiltinOptions) {
@@ -58,6 +61,7 @@ export class BuiltinNetwork {
       for (const pool of this.pools) ips.push(pool.allocate());
       const ports = forwardedPorts(request, ips);
       for (const port of ports) reserved.push(this.reservePort(port, request.sandboxId));
+      this.held.set(request.sandboxId, { ips, ports });
       return this.prepared(request, ips, ports);
     } catch (error) {
       for (const ip of ips) this.releaseAddress(ip);
@@ -76,28 +80,32 @@ export class BuiltinNetwork {
       for (const port of held) this.ports.delete(portKey(port));
     }
     for (const ip of ips) this.releaseAddress(ip);
+    this.held.delete(attachment.sandboxId);
   }
 
   /** Takes what living sandboxes hold; the rules are written with it at first use. */
   adopt(living: readonly NetworkAttachment[]): void {
-    const ports: ForwardedPort[] = [];
     for (const attachment of living) {
       const data = attachment.data as BuiltinData;
+      this.held.set(attachment.sandboxId, data);
       for (const ip of data.ips) for (const pool of this.pools) pool.take(ip);
-      for (const port of data.ports) {
-        this.ports.set(portKey(port), attachment.sandboxId);
-        ports.push(port);
-      }
+      for (const port of data.ports) this.ports.set(portKey(port), attachment.sandboxId);
     }
-    this.living = ports;
   }
 
+  /** The pods that are there keep their addresses and ports, whether the new range holds them or not. */
   async setPodCidr(cidrs: readonly string[]): Promise<void> {
     const pools = cidrs.map((cidr) => new AddressPool(parseSubnet(cidr)));
-    const gateways = pools.map((pool) => pool.gateway).join();
-    if (gateways === this.pools.map((pool) => pool.gateway).join()) return;
+    const names = (list: readonly AddressPool[]): string =>
+      list.map(({ subnet }) => printSubnet(subnet)).join();
+    if (names(pools) === names(this.pools)) return;
+    const ips = [...this.held.values()].flatMap((data) => data.ips);
+    for (const ip of ips) for (const pool of pools) pool.take(ip);
+    this.retired = [...this.retired, ...this.pools].filter(
+      (pool) =>
+        !names(pools).split(',').includes(printSubnet(pool.subnet)) && ips.some((ip) => pool.contains(ip)),
+    );
     this.pools = pools;
-    this.living = [];
     this.ready = undefined;
     await this.prepareHost();
   }
@@ -187,12 +195,13 @@ export class BuiltinNetwork {
   }
 
   private releaseAddress(ip: string): void {
-    for (const pool of this.pools) pool.release(ip);
+    for (const pool of [...this.pools, ...this.retired]) pool.release(ip);
   }
 
   private async makeHost(): Promise<void> {
     const { bridge, mtu, logger } = this.options;
-    const subnets = this.pools.map((pool) => pool.subnet);
+    const subnets = [...this.pools, ...this.retired].map((pool) => pool.subnet);
+    const ports = [...this.held.values()].flatMap((data) => data.ports);
     try {
       await this.options.runPlan({
         parent: [
@@ -216,7 +225,7 @@ export class BuiltinNetwork {
           subnets.some((subnet) => subnet.bits === 128),
         ),
       );
-      await this.rules.install(subnets, this.living);
+      await this.rules.install(subnets, ports);
       logger.info('built-in network ready', { bridge, pools: this.pools.map((pool) => pool.gateway) });
     } catch (error) {
       throw new RuntimeError('Unavailable', 'set up the built-in network', { cause: messageOf(error) });

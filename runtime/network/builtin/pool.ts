@@ -44,6 +44,10 @@ export class AddressPool {
     if (value !== undefined) this.taken.add(value);
   }
 
+  contains(address: string): boolean {
+    return this.parse(address) !== undefined;
+  }
+
   release(address: string): void {
     const value = this.parse(address);
     if (value !== undefined) this.taken.delete(value);
