@@ -172,16 +172,15 @@ export class CgroupfsDriver implements CgroupDriver {
     });
   }
 
-  /** The same, where somebody made the parent and left its cpuset empty: it is filled from above first. */
+  /**
+   * The same, where the parent is not there, or is just being made by another creation, or somebody made it and left its
+   * cpuset empty: it is made, and filled from above, first.
+   */
   private async inheritedCpuset(cgroupPath: string): Promise<readonly FileOperation[]> {
     const found = await this.cpusetOfParent(cgroupPath);
-    if (found.length > 0 || this.cpusetDirectory(cgroupPath) === undefined) return found;
-    const levels = path.posix
-      .dirname(cgroupPath)
-      .split('/')
-      .filter((part) => part !== '');
-    for (const depth of levels.keys())
-      await fileBatch(await this.emptyCpusets(`/${levels.slice(0, depth + 1).join('/')}`));
+    const complete = found.length === CPUSET_FILES.length;
+    if (complete || this.mode === 'v2' || this.cpusetDirectory(cgroupPath) === undefined) return found;
+    await this.makeParents(path.posix.dirname(cgroupPath));
     return this.cpusetOfParent(cgroupPath);
   }
 
