@@ -1,6 +1,7 @@
-import { readdir, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { readFiles, removeTree } from '../../native/index.js';
+import { decode, idsIn } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
 import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
@@ -30,9 +31,7 @@ import type { Containers, LiveContainer } from './service.js';
 export async function recoverContainers(room: Containers): Promise<void> {
   const { deps, store } = room;
   const half: LiveContainer[] = [];
-  const found = await Promise.all(
-    (await directoriesIn(deps.containersDir)).map((id) => readContainer(room, id)),
-  );
+  const found = await Promise.all((await idsIn(deps.containersDir)).map((id) => readContainer(room, id)));
   for (const { record, state } of found.filter((entry) => entry !== undefined)) {
     const live = revive(room, record, state);
     store.set(record.id, live);
@@ -44,13 +43,6 @@ export async function recoverContainers(room: Containers): Promise<void> {
   await removeOrphans(room);
   await sweepStateDirectories(room);
   await deps.snapshots.sweep(new Set(room.list().map((container) => container.id)));
-}
-
-async function directoriesIn(directory: string): Promise<readonly string[]> {
-  const entries = await readdir(directory, { withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name))
-    .map((entry) => entry.name);
 }
 
 async function readContainer(
@@ -87,11 +79,6 @@ function readState({ deps }: Containers, id: string, state: string): ContainerSt
     deps.logger.warn('unreadable container state ignored', { containerId: id, error: messageOf(error) });
     return { version: 1, phase: 'created', timingsMs: {} };
   }
-}
-
-/** readFiles gives bytes as latin1. */
-function decode(latin1: string): string {
-  return Buffer.from(latin1, 'latin1').toString('utf8');
 }
 
 function revive(
@@ -194,8 +181,8 @@ async function removeOrphans(room: Containers): Promise<void> {
 
 /** State directories whose record is gone: removal was interrupted before its last step. */
 async function sweepStateDirectories({ deps }: Containers): Promise<void> {
-  const recorded = new Set(await directoriesIn(deps.containersDir));
-  for (const id of await directoriesIn(deps.stateContainersDir)) {
+  const recorded = new Set(await idsIn(deps.containersDir));
+  for (const id of await idsIn(deps.stateContainersDir)) {
     if (!recorded.has(id)) await removeTree(path.join(deps.stateContainersDir, id));
   }
 }

@@ -1,7 +1,8 @@
-import { readdir, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { pidfdOpen, readFiles, removeTree } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
+import { decode, idsIn } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
 import {
   parseSandboxRecord,
@@ -29,7 +30,7 @@ import type { SandboxState } from './types.js';
 export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   const { deps } = room;
   const half: LiveSandbox[] = [];
-  for (const id of await directoriesIn(deps.podsDir)) {
+  for (const id of await idsIn(deps.podsDir)) {
     const found = await readSandbox(room, id);
     if (found === undefined) continue;
     const live = revive(room, found.record);
@@ -43,13 +44,6 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   await deps.network.adopt(living);
   for (const live of half) await unmake(room, live);
   await sweepStateDirectories(room);
-}
-
-async function directoriesIn(directory: string): Promise<readonly string[]> {
-  const entries = await readdir(directory, { withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isDirectory() && /^[0-9a-f]{64}$/.test(entry.name))
-    .map((entry) => entry.name);
 }
 
 async function readSandbox(
@@ -87,11 +81,6 @@ function readState({ deps }: Sandboxes, id: string, state: string): SandboxState
     deps.logger.warn('unreadable sandbox state ignored', { podSandboxId: id, error: messageOf(error) });
     return { version: 1, phase: 'ready', message: 'its state was unreadable', timingsMs: {} };
   }
-}
-
-/** readFiles gives bytes as latin1. */
-function decode(latin1: string): string {
-  return Buffer.from(latin1, 'latin1').toString('utf8');
 }
 
 function revive({ deps, store }: Sandboxes, record: SandboxRecord): LiveSandbox {
@@ -165,8 +154,8 @@ async function unmake(room: Sandboxes, live: LiveSandbox): Promise<void> {
 
 /** State directories whose record is gone: removal was interrupted before its last step. */
 async function sweepStateDirectories({ deps }: Sandboxes): Promise<void> {
-  const recorded = new Set(await directoriesIn(deps.podsDir));
-  for (const id of await directoriesIn(deps.statePodsDir)) {
+  const recorded = new Set(await idsIn(deps.podsDir));
+  for (const id of await idsIn(deps.statePodsDir)) {
     if (!recorded.has(id)) await removeTree(path.join(deps.statePodsDir, id));
   }
 }
