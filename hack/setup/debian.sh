@@ -20,11 +20,17 @@ install_packages() {
   apt-get install "${options[@]}" "$@"
 }
 
+# named_mirror: what apt's own sources name; nothing where its lists were never fetched.
+named_mirror() {
+  # shellcheck disable=SC2016
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p' | head -n 1 | grep .
+}
+
 # debian_mirror: the address that this machine gets Debian from.
 debian_mirror() {
-  # shellcheck disable=SC2016
-  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p' | head -n 1 | grep . ||
-    printf '%s\n' http://deb.debian.org/debian/
+  named_mirror && return
+  apt-get update -q >&2
+  named_mirror || fail 'apt has no source of Debian packages'
 }
 
 # private_apt SUITE [deb-src]: points the apt-get of this shell at one suite, with lists, cache and an empty package
