@@ -1,13 +1,28 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 /** Tag of field 1, length-delimited: what every list answer of the CRI consists of. */
 const itemTag = 0x0a;
 
 /**
- * Writes list answers (`repeated Item items = 1`) from values that are replaced, never changed: each value is encoded
- * once in its life, whoever asks, so that a list costs one copy.
+ * A streamed list comes in messages of about this size: far below what clients accept (4 MiB by default), and little
+ * enough to hold for one that reads slowly.
+ */
+const chunkBytes = 64 * 1024;
+
+/** Writes list answers (`repeated Item items = 1`, one message or the messages of a stream). */
+export interface ListEncoder<Value> {
+  readonly whole: (values: readonly Value[]) => Buffer;
+  /** The event loop turns between two messages. An empty list has none. */
+  readonly chunks: (values: readonly Value[], signal: AbortSignal) => AsyncGenerator<Buffer>;
+}
+
+/**
+ * An encoder of values that are replaced, never changed: each value is encoded once in its life, whoever asks, so that a
+ * list costs one copy.
  */
 export function listEncoder<Value extends object>(
   encodeItem: (value: Value) => Uint8Array,
-): (values: readonly Value[]) => Buffer {
+): ListEncoder<Value> {
   const known = new WeakMap<Value, Buffer>();
   const entryOf = (value: Value): Buffer => {
     const cached = known.get(value);
@@ -16,7 +31,50 @@ export function listEncoder<Value extends object>(
     known.set(value, entry);
     return entry;
   };
-  return (values) => Buffer.concat(values.map(entryOf));
+  return {
+    whole: (values) => Buffer.concat(values.map(entryOf)),
+    chunks: (values, signal) => inChunks(values, entryOf, signal),
+  };
+}
+
+/** A stream of what is read of each source, `size` of them at a time, as the client takes it. */
+export async function* inBatches<Source, Value extends object>(
+  sources: readonly Source[],
+  { size, read, list, signal }: BatchRules<Source, Value>,
+): AsyncGenerator<Buffer> {
+  for (let begin = 0; begin < sources.length; begin += size) {
+    yield* list.chunks(await read(sources.slice(begin, begin + size)), signal);
+    signal.throwIfAborted();
+  }
+}
+
+export interface BatchRules<Source, Value> {
+  readonly size: number;
+  readonly read: (sources: readonly Source[]) => Promise<readonly Value[]>;
+  readonly list: ListEncoder<Value>;
+  readonly signal: AbortSignal;
+}
+
+async function* inChunks<Value>(
+  values: readonly Value[],
+  entryOf: (value: Value) => Buffer,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  let chunk: Buffer[] = [];
+  let bytes = 0;
+  for (const value of values) {
+    const entry = entryOf(value);
+    if (bytes > 0 && bytes + entry.length > chunkBytes) {
+      yield Buffer.concat(chunk);
+      await nextTurn();
+      signal.throwIfAborted();
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(entry);
+    bytes += entry.length;
+  }
+  if (bytes > 0) yield Buffer.concat(chunk);
 }
 
 function delimited(item: Uint8Array): Buffer {

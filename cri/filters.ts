@@ -1,10 +1,12 @@
 import {
   type ContainerFilter,
   type ContainerStatsFilter,
+  type ImageFilter,
   type PodSandboxFilter,
   type PodSandboxStatsFilter,
 } from '../protos/gen/cri/runtime/v1/api.js';
 import type { Container } from '../runtime/container/types.js';
+import type { Image } from '../runtime/image/types.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
 import type { Runtime } from '../runtime/index.js';
 import { containerClientOf, podClientOf } from './translate/client-record.js';
@@ -46,6 +48,14 @@ export function selectSandboxes(
       (state === undefined || toCriSandboxState(sandbox) === state) &&
       hasLabels(filter.labelSelector, () => podClientOf(sandbox).labels),
   );
+}
+
+/** All images, or the one that a filter names. */
+export function selectImages(runtime: Runtime, filter: ImageFilter | undefined): readonly Image[] {
+  const reference = filter?.image?.image ?? '';
+  if (reference === '') return runtime.images.list();
+  const image = runtime.images.get(reference);
+  return image === undefined ? [] : [image];
 }
 
 interface Objects<T> {

@@ -46,10 +46,6 @@ describe('every rpc', () => {
         else expect(code.code, name).not.to.equal(status.UNIMPLEMENTED);
       }
       expect(missing).to.deep.equal([
-        'streamPodSandboxes',
-        'streamContainers',
-        'streamContainerStats',
-        'streamPodSandboxStats',
         'checkpointPod',
         'restorePod',
         'getContainerEvents',
@@ -57,7 +53,6 @@ describe('every rpc', () => {
         'listPodSandboxMetrics',
         'streamPodSandboxMetrics',
         'updatePodSandboxResources',
-        'streamImages',
       ]);
     } finally {
       await server.close();

@@ -1,13 +1,8 @@
-import { type ListPodSandboxRequest, PodSandbox } from '../../protos/gen/cri/runtime/v1/api.js';
-import type { Sandbox } from '../../runtime/sandbox/types.js';
-import { listEncoder } from '../encoded-list.js';
+import type { ListPodSandboxRequest } from '../../protos/gen/cri/runtime/v1/api.js';
 import { selectSandboxes } from '../filters.js';
+import { sandboxList } from '../lists.js';
 import type { Call } from '../rpc.js';
-import { toCriSandbox } from '../translate/sandbox-answer.js';
 
-const encode = listEncoder((sandbox: Sandbox) => PodSandbox.encode(toCriSandbox(sandbox)).finish());
-
-/** Answers with bytes: each sandbox is encoded once per state. */
 export function listPodSandbox({ filter }: ListPodSandboxRequest, { runtime }: Call): Buffer {
-  return encode(selectSandboxes(runtime, filter));
+  return sandboxList.whole(selectSandboxes(runtime, filter));
 }

@@ -1,3 +1,12 @@
-import { unimplementedStream } from '../unimplemented.js';
+import type { StreamContainersRequest } from '../../protos/gen/cri/runtime/v1/api.js';
+import { selectContainers } from '../filters.js';
+import { containerList } from '../lists.js';
+import type { Call } from '../rpc.js';
 
-export const streamContainers = unimplementedStream('streaming lists');
+/** ListContainers in several messages: the containers there were when the call came. */
+export function streamContainers(
+  { filter }: StreamContainersRequest,
+  { runtime, signal }: Call,
+): AsyncIterable<Buffer> {
+  return containerList.chunks(selectContainers(runtime, filter), signal);
+}
