@@ -9,7 +9,7 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from '../runtime/base/logger.js';
 import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
 import type { Services } from './services.js';
-import { statusByCode } from './status.js';
+import { statusOf } from './status.js';
 
 /** What a handler gets besides its request. */
 export interface Call extends Services {
@@ -198,9 +198,10 @@ const maxDetails = 3072;
 
 function toStatus(failure: unknown): { readonly code: number; readonly details: string } & Error {
   // Through UTF-8: a lone surrogate would make grpc-js throw while it encodes the header.
-  const text = Buffer.from(messageOf(failure));
+  const { code, details: sentence } = statusOf(failure);
+  const text = Buffer.from(sentence);
   const details = text.length <= maxDetails ? text.toString() : `${text.subarray(0, maxDetails).toString()}…`;
-  return Object.assign(new Error(details), { code: statusByCode[codeOf(failure)], details });
+  return Object.assign(new Error(details), { code, details });
 }
 
 function logSuccess({ log, rpc, request, startedAtMs }: Received, response: unknown): void {

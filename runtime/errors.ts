@@ -35,6 +35,7 @@ export class RuntimeError extends Error {
   readonly subject: string | undefined;
   /** A stable word for the CRI `reason` field, where one exists ("ImagePullBackOff" is the kubelet's, not ours). */
   readonly reason: string | undefined;
+  readonly evidence: ErrorEvidence;
 
   constructor(code: ErrorCode, op: string, options: ErrorContext = {}) {
     super(formatMessage(op, options), options.cause === undefined ? undefined : { cause: options.cause });
@@ -42,6 +43,7 @@ export class RuntimeError extends Error {
     this.op = op;
     this.subject = options.subject;
     this.reason = options.reason;
+    this.evidence = options.evidence ?? {};
   }
 }
 
@@ -49,6 +51,18 @@ export interface ErrorContext {
   readonly subject?: string | undefined;
   readonly cause?: unknown;
   readonly reason?: string | undefined;
+  readonly evidence?: ErrorEvidence | undefined;
+}
+
+/** What an error knows besides its sentence, for those who look into it. */
+export interface ErrorEvidence {
+  /** How long each stage took that was passed before. */
+  readonly stagesMs?: Readonly<Record<string, number>>;
+  /** The step of the launch plan that failed, as the printed plan shows it. */
+  readonly step?: string;
+  /** What a program of others (a CNI plugin) printed. */
+  readonly output?: string;
+  readonly systemCall?: { readonly syscall: string; readonly errno: string; readonly path?: string };
 }
 
 function formatMessage(op: string, { subject, cause }: ErrorContext): string {
@@ -62,12 +76,31 @@ export function messageOf(error: unknown): string {
 }
 
 /** Adds an operation to an error on its way up; the code is kept, a foreign error gets the one its errno suggests. */
-export function wrapError(op: string, error: unknown, subject?: string): RuntimeError {
+export function wrapError(
+  op: string,
+  error: unknown,
+  subject?: string,
+  evidence?: ErrorEvidence,
+): RuntimeError {
   return new RuntimeError(codeOf(error), op, {
     subject,
     cause: error,
     reason: error instanceof RuntimeError ? error.reason : undefined,
+    evidence,
   });
+}
+
+/** The evidence of an error and of everything that caused it; of each kind the outermost counts. */
+export function evidenceOf(error: unknown): ErrorEvidence {
+  if (!(error instanceof Error)) return {};
+  const below = evidenceOf(error.cause);
+  if (error instanceof RuntimeError) return { ...below, ...error.evidence };
+  const { syscall, code, path } = error as Partial<SystemError>;
+  if (typeof syscall !== 'string' || typeof code !== 'string') return below;
+  return {
+    ...below,
+    systemCall: { syscall, errno: code, ...(typeof path === 'string' && path !== '' ? { path } : {}) },
+  };
 }
 
 const codeByErrno: Readonly<Record<string, ErrorCode>> = {

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { type ErrorCode, RuntimeError, type StepFailure, SystemError } from '../errors.js';
+import { MOUNT_ATTR_RDONLY } from './kernel.js';
 import { kindOfCode } from './layout.js';
 import type { Plan, PlanStep, StepKind } from './steps.js';
 
@@ -15,7 +16,23 @@ export function explainFailure(plan: Plan | undefined, failure: StepFailure): Ru
   const op = step?.about ?? aboutWithoutPlan(kind, failure);
   const text =
     hint ?? [errnoText(name, failure.errno), whereText(op, failure)].filter((part) => part !== '').join(' ');
-  return new RuntimeError(codeFor(kind, name), op, { cause: new StepFailed(text, failure, name) });
+  return new RuntimeError(codeFor(kind, name), op, {
+    cause: new StepFailed(text, failure, name),
+    reason: reasonFor(step, name),
+    evidence: { step: placeOf(kind, failure) },
+  });
+}
+
+/** Where the plan failed, in the words of the printed plan. */
+function placeOf(kind: StepKind | undefined, { list, index }: StepFailure): string {
+  if (list === undefined || index === undefined) return kind ?? 'outside of the plan';
+  return [list === 0 ? 'launcher' : 'child', index, kind ?? 'unknown'].join(' ');
+}
+
+/** The CRI has a word of its own for mounts below a volume that cannot be made read-only. */
+function reasonFor(step: PlanStep | undefined, name: string): string | undefined {
+  const recursive = step?.kind === 'mount-setattr' && step.recursive && (step.set & MOUNT_ATTR_RDONLY) !== 0;
+  return recursive && (name === 'ENOSYS' || name === 'EINVAL') ? 'RROUnsupported' : undefined;
 }
 
 /** Carries what the kernel said beside the sentence for people. */
