@@ -141,6 +141,7 @@ export function toContainerRequest(
     client: toContainerClient(config, metadata, user),
     spec: toSpec(config, host, findings, { hostname: sandbox.request.hostname, namespaces: namespaces.own }),
     sandboxNamespaces: namespaces.ofSandbox,
+    pidTarget: namespaces.pidTarget,
     image: { id: image.id, chainId: topChainId(image) },
     stdio: { tty: config.tty, stdin: config.stdin, stdinOnce: config.stdin && config.stdinOnce },
     log: toLogPath(pod.logDirectory, config.logPath),

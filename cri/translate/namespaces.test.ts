@@ -72,11 +72,21 @@ describe('namespaces', () => {
     });
   }
 
+  it('of a container: the pid namespace of another one', () => {
+    const options = option({ pid: TARGET, targetId: 'c1' });
+    const got = toContainerNamespaces(options, pod, { privileged: false, ownCgroupNamespace: false });
+    expect(got).to.deep.equal({
+      own: [{ type: 'mount' }],
+      ofSandbox: ['network', 'uts', 'ipc'],
+      pidTarget: 'c1',
+    });
+  });
+
   for (const [name, change, says] of [
     ['the host’s pid', { pid: NODE }, /^InvalidArgument.*pid/],
     ['the host’s network', { network: NODE }, /^InvalidArgument.*network/],
     ['the host’s ipc', { ipc: NODE }, /^InvalidArgument.*ipc/],
-    ['another container’s pid', { pid: TARGET, targetId: 'x' }, /^Unimplemented.*TARGET/],
+    ['the pid of nobody', { pid: TARGET }, /^InvalidArgument.*target_id/],
   ] as [string, Partial<NamespaceOption>, RegExp][]) {
     it(`of a container refuse ${name} in a pod of its own`, () => {
       const act = () =>

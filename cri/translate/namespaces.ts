@@ -1,7 +1,7 @@
 import { type NamespaceOption, NamespaceMode } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { SandboxRequest } from '../../runtime/sandbox/types.js';
 import type { Namespace, NamespaceType } from '../../runtime/spec/types.js';
-import { refuse, unknownEnum, unsupported } from './check.js';
+import { checkText, refuse, unknownEnum, unsupported } from './check.js';
 
 type SandboxNamespaces = SandboxRequest['namespaces'];
 
@@ -54,6 +54,8 @@ function refuseUserNamespace(field: string, options: NamespaceOption | undefined
 export interface ContainerNamespaces {
   readonly own: readonly Namespace[];
   readonly ofSandbox: readonly NamespaceType[];
+  /** Id of the container whose pid namespace it joins. */
+  readonly pidTarget: string | undefined;
 }
 
 /**
@@ -81,6 +83,7 @@ export function toContainerNamespaces(
       ...(sandbox.ipc === 'pod' ? (['ipc'] as const) : []),
       ...(pid === 'pod' ? (['pid'] as const) : []),
     ],
+    pidTarget: pid === 'target' ? checkText(`${field}.target_id`, options?.targetId ?? '') : undefined,
   };
 }
 
@@ -94,7 +97,7 @@ function containerPid(
   field: string,
   mode: NamespaceMode,
   sandbox: SandboxNamespaces['pid'],
-): SandboxNamespaces['pid'] {
+): SandboxNamespaces['pid'] | 'target' {
   switch (mode) {
     case NamespaceMode.POD:
       return sandbox;
@@ -104,7 +107,7 @@ function containerPid(
       if (sandbox !== 'host') throw refuse(field, 'NODE needs a sandbox with NODE');
       return 'host';
     case NamespaceMode.TARGET:
-      throw unsupported(field, 'the pid namespace of another container (TARGET) is');
+      return 'target';
     default:
       throw unknownEnum(field, mode);
   }

@@ -3,6 +3,16 @@ import type { Sandbox } from '../sandbox/types.js';
 import type { Mount, Namespace, NamespaceType, Spec } from '../spec/types.js';
 import type { ContainerRequest } from './types.js';
 
+/** What the runtime knows of a container that is being made. */
+export interface Surroundings {
+  readonly sandbox: Sandbox;
+  /** Parent of the directories of the image's volumes. */
+  readonly volumesDir: string;
+  readonly cgroupPath: string;
+  /** The process whose pid namespace it joins. */
+  readonly pidTarget: number | undefined;
+}
+
 /**
  * Adds to the creator's spec what only the runtime knows: the sandbox' namespaces, its hosts, hostname and resolv.conf
  * files, the directories of image volumes, the cgroup. A destination that the creator mounts itself is left alone (the
@@ -10,9 +20,7 @@ import type { ContainerRequest } from './types.js';
  */
 export function completeSpec(
   request: ContainerRequest,
-  sandbox: Sandbox,
-  volumesDir: string,
-  cgroupPath: string,
+  { sandbox, volumesDir, cgroupPath, pidTarget }: Surroundings,
 ): Spec {
   const { spec } = request;
   const mounts = spec.mounts ?? [];
@@ -27,7 +35,11 @@ export function completeSpec(
     linux: {
       ...spec.linux,
       cgroupsPath: cgroupPath,
-      namespaces: [...(spec.linux?.namespaces ?? []), ...sandboxNamespaces(request, sandbox)],
+      namespaces: [
+        ...(spec.linux?.namespaces ?? []),
+        ...sandboxNamespaces(request, sandbox),
+        ...targetNamespace(pidTarget),
+      ],
     },
   };
 }
@@ -60,6 +72,10 @@ function sandboxNamespaces(request: ContainerRequest, sandbox: Sandbox): readonl
     type,
     path: `/proc/${pid}/ns/${procName[type] ?? type}`,
   }));
+}
+
+function targetNamespace(pid: number | undefined): readonly Namespace[] {
+  return pid === undefined ? [] : [{ type: 'pid', path: `/proc/${pid}/ns/pid` }];
 }
 
 /** Host path of the log file. */

@@ -21,6 +21,7 @@ import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
 import { printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
+import { pidTargetOf } from './pid-target.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { Container, ContainerRequest } from './types.js';
 
@@ -147,17 +148,19 @@ async function starvedError({ deps }: Containers, live: LiveContainer): Promise<
 }
 
 export function planOptions(
-  { deps }: Containers,
+  room: Containers,
   { value }: LiveContainer,
   { sandbox, rootfs, cgroup, seccomp }: Parts,
 ): ContainerPlanOptions {
   return {
     spec: value.spec,
+  const { deps } = room;
     rootfs,
     rootfsMountpoint: path.join(deps.stateContainersDir, value.id, ROOTFS_MOUNTPOINT),
     sandbox: sandboxToJoin(sandbox, value),
     cgroup: { ...cgroup.join, directories: cgroup.directories },
     seccomp,
+    pidTarget: pidTargetOf(room, value.request),
     fileLimit: deps.fileLimit,
     keyringName: value.id,
   };
@@ -188,12 +191,12 @@ function newLiveContainer(
       createdAtNs: nowNs(),
       state: { phase: 'creating' },
       cgroupPath: deps.cgroups.path(sandbox.request.cgroupParent, id),
-      spec: completeSpec(
-        request,
+      spec: completeSpec(request, {
         sandbox,
-        path.join(deps.containersDir, id, VOLUMES),
-        deps.cgroups.path(sandbox.request.cgroupParent, id),
-      ),
+        volumesDir: path.join(deps.containersDir, id, VOLUMES),
+        cgroupPath: deps.cgroups.path(sandbox.request.cgroupParent, id),
+        pidTarget: pidTargetOf(room, { ...request, sandboxId: sandbox.id })?.pid,
+      }),
       logPath: logPathOf(request),
       timingsMs: {},
     },

@@ -84,6 +84,8 @@ export interface ContainerPlanOptions {
     readonly sharedPid: boolean;
     readonly shm: 'pause' | 'host' | 'none';
   };
+  /** The process whose pid namespace the spec names by its /proc/PID/ns/pid path. */
+  readonly pidTarget?: { readonly pid: number; readonly startTime: string } | undefined;
   readonly cgroup: CgroupJoin & { readonly directories: ReadonlyMap<string, string> };
   readonly seccomp: SeccompProgram | undefined;
   readonly fileLimit: number;

@@ -61,6 +61,8 @@ export interface ContainerRequest {
   readonly spec: Spec;
   /** Kinds that are the sandbox': network, ipc, uts, pid (the pod's shared one). A kind in neither list is the host's. */
   readonly sandboxNamespaces: readonly NamespaceType[];
+  /** Id of the container of the same sandbox whose pid namespace this one joins. */
+  readonly pidTarget?: string | undefined;
   readonly image: { readonly id: string; readonly chainId: string };
   readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
   /** The log is `path` below `directory`; absent: output is drained and dropped. */

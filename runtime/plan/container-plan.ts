@@ -34,7 +34,7 @@ export function compileContainerPlan(options: ContainerPlanOptions): Plan {
   }
   const draft = newDraft();
   const cgroup = addCgroupJoin(draft, options.cgroup);
-  const { cloneFlags, joins, joinPid, pause } = planNamespaces(draft, spec, options.sandbox);
+  const { cloneFlags, joins, joinPid, pause } = planNamespaces(draft, options);
   const root = addRootfs(draft, options);
   draft.child.push(...joins);
   attachRootfs(draft, root, options);
@@ -165,7 +165,7 @@ function joinSharedPid(
   later: readonly NonNullable<Spec['mounts']>[number][],
 ): void {
   const { draft, root } = target;
-  draft.child.push({ kind: 'join-pid', slot, about: 'join the pid namespace of the sandbox' });
+  draft.child.push({ kind: 'join-pid', slot, about: 'join the pid namespace of others' });
   draft.child.push({ kind: 'open', out: root, path: '/', flags: O_PATH | O_DIRECTORY | O_CLOEXEC });
   addLateMounts(target, later);
   draft.child.push(...restrictedPaths(target, (path) => coveredBy(later, path)));

@@ -10,7 +10,7 @@ import {
   CLONE_NEWUTS,
   O_CLOEXEC,
 } from './kernel.js';
-import type { SandboxRef } from './options.js';
+import type { ContainerPlanOptions } from './options.js';
 import type { PlanStep, Slot } from './steps.js';
 
 const cloneFlags: Readonly<Partial<Record<NamespaceType, number>>> = {
@@ -50,14 +50,18 @@ export interface NamespacePlan {
 }
 
 /** Opens what is joined (in the launcher) and says what is made. @throws Unimplemented for kinds that cannot be yet */
-export function planNamespaces(draft: Draft, spec: Spec, sandbox: SandboxRef | undefined): NamespacePlan {
+export function planNamespaces(
+  draft: Draft,
+  { spec, sandbox, pidTarget }: Pick<ContainerPlanOptions, 'spec' | 'sandbox' | 'pidTarget'>,
+): NamespacePlan {
   const namespaces = spec.linux?.namespaces ?? [];
   refuseUnsupported(namespaces);
-  const pause = sandbox === undefined ? undefined : openPause(draft, sandbox);
+  const pause = sandbox === undefined ? undefined : openProcess(draft, sandbox, "the sandbox' process");
   const joins: PlanStep[] = [];
   let pauseFlags = 0;
   let newFlags = 0;
   let joinPid = sandbox?.sharedPid === true ? pause : undefined;
+  if (pidTarget !== undefined) joinPid = openProcess(draft, pidTarget, 'the process of the target container');
   for (const { type, path = '' } of namespaces) {
     const flag = cloneFlags[type] ?? 0;
     const ofPause = sandbox !== undefined && path.startsWith(`/proc/${sandbox.pid}/ns/`);
@@ -96,14 +100,18 @@ function refuseUnsupported(namespaces: NonNullable<NonNullable<Spec['linux']>['n
   }
 }
 
-function openPause(draft: Draft, { pid, startTime }: SandboxRef): Slot {
+function openProcess(
+  draft: Draft,
+  { pid, startTime }: { readonly pid: number; readonly startTime: string },
+  whose: string,
+): Slot {
   const out = takeSlot(draft);
   draft.parent.push({
     kind: 'open-pid',
     out,
     pid,
     startTime: BigInt(startTime),
-    about: `find the sandbox' process ${pid}`,
+    about: `find ${whose} ${pid}`,
   });
   return out;
 }

@@ -10,6 +10,8 @@ export interface ContainerPlanOptions {
   readonly rootfsMountpoint: string;
   /** Absent for a container without one (OCI command line). */
   readonly sandbox?: SandboxRef | undefined;
+  /** The process whose pid namespace the spec names by its /proc/PID/ns/pid path. */
+  readonly pidTarget?: { readonly pid: number; readonly startTime: string } | undefined;
   readonly cgroup: CgroupRef;
   readonly seccomp: SeccompProgram | undefined;
   /** Hard NOFILE limit where the spec sets none. */
