@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../runtime/base/logger.js';
 import { messageOf } from '../runtime/errors.js';
@@ -5,6 +6,8 @@ import { type RuntimeOptions, openRuntime } from '../runtime/index.js';
 import { type Config, type ConfigSources, loadConfig } from './config.js';
 import { CpuRates } from './cpu-rates.js';
 import { inspectHost } from './host.js';
+import { Journal } from './journal/journal.js';
+import { noteChanges } from './journal/observe.js';
 import { openLog } from './log.js';
 import { type CriServer, serve } from './server.js';
 import type { Services } from './services.js';
@@ -20,6 +23,7 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
   log.info('starting', { version, root: config.root, state: config.state, pid: process.pid });
   process.on('unhandledRejection', (reason) => log.error('unhandled rejection', describeMistake(reason)));
 
+  const streaming = await openStreaming(config.streaming, log);
   const runtime = await openRuntime(toRuntimeOptions(config, log));
   const services: Services = {
     version,
@@ -29,20 +33,38 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     host: await inspectHost(runtime.cgroups),
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
-    streaming: new StreamingServer({
-      address: config.streaming.address,
-      port: config.streaming.port,
-      idleTimeoutMs: config.streaming.idle_timeout_seconds * 1000,
-      logger: log,
-    }),
+    journal: await openJournal(config, log),
+    streaming,
   };
   forgetRemoved(services);
+  noteChanges(services.journal, runtime);
   const server = await serve(services, config.socket).catch(async (error: unknown) => {
     await runtime.close();
     throw error;
   });
   closeOnSignal({ server, services }, config.limits.shutdown_grace_seconds * 1000);
   log.info('ready', { socket: config.socket, startMs: Math.round(performance.now()) });
+}
+
+async function openJournal({ state }: Config, log: Logger): Promise<Journal> {
+  const journal = new Journal(path.join(state, 'journal.jsonl'), log);
+  await journal.load();
+  return journal;
+}
+
+/** @throws InvalidArgument for a key pair that cannot be used */
+async function openStreaming(
+  { address, port, tls, cert_file, key_file, idle_timeout_seconds }: Config['streaming'],
+  logger: Logger,
+): Promise<StreamingServer> {
+  const idleTimeoutMs = idle_timeout_seconds * 1000;
+  if (tls === 'off') return new StreamingServer({ address, port, idleTimeoutMs, logger });
+  const { keyPairsOf, selfSignedPairs } = await import('./streaming/key-pair.js');
+  const keyPairs =
+    tls === 'files'
+      ? await keyPairsOf({ certFile: cert_file, keyFile: key_file }, logger)
+      : await selfSignedPairs(address);
+  return new StreamingServer({ address, port, keyPairs, idleTimeoutMs, logger });
 }
 
 /** What is kept per object here goes when the object does. */
@@ -59,7 +81,7 @@ function closeOnSignal(
   { server, services }: { readonly server: CriServer; readonly services: Services },
   graceMs: number,
 ): void {
-  const { runtime, streaming, log } = services;
+  const { runtime, streaming, journal, log } = services;
   let closing = false;
   const close = async (signal: NodeJS.Signals): Promise<void> => {
     // The second signal is from somebody who does not want to wait.
@@ -70,6 +92,7 @@ function closeOnSignal(
       await server.close(graceMs);
       await streaming.close();
       await runtime.close();
+      await journal.close();
       log.info('stopped');
     } catch (error) {
       log.error('stop failed', { error: messageOf(error) });

@@ -10,6 +10,7 @@ import { silentLogger } from '../runtime/base/logger.js';
 import { RuntimeError } from '../runtime/errors.js';
 import { CpuRates } from './cpu-rates.js';
 import { loadConfig } from './config.js';
+import { Journal } from './journal/journal.js';
 import { imageService } from './image-service/index.js';
 import type { Call, Unary } from './rpc.js';
 import { runtimeService } from './runtime-service/index.js';
@@ -80,6 +81,7 @@ describe('a hostile request', function () {
       config,
       log: silentLogger,
       host: testHost,
+      journal: new Journal(undefined, silentLogger),
       cpuRates: new CpuRates(),
       userDatabases: new UserDatabases(runtime.rootfs),
       streaming: new StreamingServer({

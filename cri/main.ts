@@ -1,5 +1,5 @@
 import { messageOf } from '../runtime/errors.js';
-import { parseCommandLine, usage } from './command-line.js';
+import { type WhyCommand, parseCommandLine, usage } from './command-line.js';
 import type { ConfigSources } from './config.js';
 import { readVersion } from './version.js';
 
@@ -15,6 +15,8 @@ async function main(argv: readonly string[]): Promise<void> {
       return;
     case 'config':
       return printEffectiveConfig(command.sources);
+    case 'why':
+      return printWhy(command);
     case 'serve':
       // Loaded on use: the other commands need neither gRPC nor the addon.
       return (await import('./daemon.js')).runDaemon(command.sources);
@@ -24,6 +26,17 @@ async function main(argv: readonly string[]): Promise<void> {
 async function printEffectiveConfig(sources: ConfigSources): Promise<void> {
   const { loadConfig, printConfig } = await import('./config.js');
   process.stdout.write(printConfig(await loadConfig(sources)));
+}
+
+async function printWhy({ object, json, sources }: WhyCommand): Promise<void> {
+  const { loadConfig } = await import('./config.js');
+  const { askWhy } = await import('./journal/ask.js');
+  const { printExplanation } = await import('./journal/print.js');
+  const { config } = await loadConfig(sources);
+  const explanation = await askWhy(config.socket, object);
+  process.stdout.write(
+    json ? `${JSON.stringify(explanation, undefined, 2)}\n` : printExplanation(explanation),
+  );
 }
 
 try {

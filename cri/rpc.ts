@@ -6,8 +6,8 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { performance } from 'node:perf_hooks';
-import type { Logger } from '../runtime/base/logger.js';
 import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
+import { noteCall } from './journal/observe.js';
 import type { Services } from './services.js';
 import { statusOf } from './status.js';
 
@@ -97,27 +97,27 @@ export function implementService<Service extends ServiceDefinition & Readonly<Re
   return implementation;
 }
 
-/** A call in progress, as far as its log line tells of it. */
+/** A call in progress, as far as log and journal tell of it. */
 interface Received {
   readonly rpc: string;
   readonly request: unknown;
   readonly startedAtMs: number;
-  readonly log: Logger;
+  readonly services: Services;
 }
 
 function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: Services) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
+      const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
       const { signal, answered } = signalOf(call);
       try {
         const response = await handler(call.request, { ...services, signal });
-        logSuccess(received, response);
+        tellSuccess(received, response);
         callback(null, response);
       } catch (error) {
         const failure = failureOf(error, signal);
-        logFailure(received, failure);
+        tellFailure(received, failure);
         callback(toStatus(failure));
       } finally {
         answered();
@@ -130,17 +130,17 @@ function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services
   return (call: ServerWritableStream<unknown, unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const received = { rpc, request: call.request, startedAtMs: performance.now(), log: services.log };
+      const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
       const { signal, answered } = signalOf(call);
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
         }
-        logSuccess(received, undefined);
+        tellSuccess(received, undefined);
         call.end();
       } catch (error) {
         const failure = failureOf(error, signal);
-        logFailure(received, failure);
+        tellFailure(received, failure);
         // grpc-js ends the call with the status that such an error carries.
         call.emit('error', toStatus(failure));
       } finally {
@@ -204,16 +204,21 @@ function toStatus(failure: unknown): { readonly code: number; readonly details: 
   return Object.assign(new Error(details), { code, details });
 }
 
-function logSuccess({ log, rpc, request, startedAtMs }: Received, response: unknown): void {
+function tellSuccess({ services, rpc, request, startedAtMs }: Received, response: unknown): void {
+  const { journal, runtime, log } = services;
   const changes = loggedRpcs.has(rpc);
-  const ids = changes ? { ...idsOf(request), ...idsOf(response) } : idsOf(request);
-  log[changes ? 'info' : 'debug']('rpc answered', { rpc, durationMs: elapsedMs(startedAtMs), ...ids });
+  const durationMs = elapsedMs(startedAtMs);
+  const names = noteCall(journal, runtime, { rpc, request, response, durationMs });
+  const ids = changes ? { ...idsOf(request), ...idsOf(response), ...names } : idsOf(request);
+  log[changes ? 'info' : 'debug']('rpc answered', { rpc, durationMs, ...ids });
 }
 
-function logFailure({ log, rpc, request, startedAtMs }: Received, failure: unknown): void {
+function tellFailure({ services, rpc, request, startedAtMs }: Received, failure: unknown): void {
+  const { journal, runtime, log } = services;
   const code = codeOf(failure);
   const durationMs = elapsedMs(startedAtMs);
-  const fields = { rpc, code, durationMs, ...idsOf(request), error: messageOf(failure) };
+  const names = noteCall(journal, runtime, { rpc, request, failure, durationMs });
+  const fields = { rpc, code, durationMs, ...idsOf(request), ...names, error: messageOf(failure) };
   // A failure that is no RuntimeError anywhere is a mistake of ours: keep where it came from.
   if (code === 'Internal' && !(failure instanceof RuntimeError)) {
     log.error('rpc failed', { ...fields, stack: failure instanceof Error ? failure.stack : undefined });
@@ -228,7 +233,7 @@ function elapsedMs(startedAtMs: number): number {
 
 const idFields = ['podSandboxId', 'containerId', 'imageRef'] as const;
 
-/** The ids in a message; nothing else of a request is ever logged. */
+/** The ids in a message; besides names, nothing else of a request is ever logged. */
 function idsOf(message: unknown): Readonly<Record<string, string>> {
   if (typeof message !== 'object' || message === null || Buffer.isBuffer(message)) return {};
   const fields = message as Readonly<Record<string, unknown>>;

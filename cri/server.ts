@@ -6,6 +6,7 @@ import { ImageServiceService, RuntimeServiceService } from '../protos/gen/cri/ru
 import { within } from '../runtime/base/deadline.js';
 import { RuntimeError, isErrno, wrapError } from '../runtime/errors.js';
 import { imageService } from './image-service/index.js';
+import { explainHandlers, explainService } from './journal/service.js';
 import { acceptEncoded, implementService } from './rpc.js';
 import { runtimeService } from './runtime-service/index.js';
 import type { Services } from './services.js';
@@ -36,6 +37,7 @@ export async function serve(services: Services, socket: string): Promise<CriServ
     acceptEncoded(ImageServiceService),
     implementService(ImageServiceService, imageService, services),
   );
+  server.addService(explainService, implementService(explainService, explainHandlers, services));
   try {
     await claim(server, socket);
   } catch (error) {

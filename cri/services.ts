@@ -3,6 +3,7 @@ import type { Runtime } from '../runtime/index.js';
 import type { Config } from './config.js';
 import type { CpuRates } from './cpu-rates.js';
 import type { Host } from './host.js';
+import type { Journal } from './journal/journal.js';
 import type { StreamingServer } from './streaming/server.js';
 import type { UserDatabases } from './user-databases.js';
 
@@ -16,5 +17,6 @@ export interface Services {
   readonly host: Host;
   readonly cpuRates: CpuRates;
   readonly userDatabases: UserDatabases;
+  readonly journal: Journal;
   readonly streaming: StreamingServer;
 }

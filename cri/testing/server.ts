@@ -5,6 +5,7 @@ import { Client, Metadata, type ServiceError, credentials } from '@grpc/grpc-js'
 import type { Logger } from '../../runtime/base/logger.js';
 import { loadConfig } from '../config.js';
 import { CpuRates } from '../cpu-rates.js';
+import { Journal } from '../journal/journal.js';
 import { type CriServer, serve } from '../server.js';
 import type { Services } from '../services.js';
 import { StreamingServer } from '../streaming/server.js';
@@ -37,6 +38,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     host: testHost,
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
+    journal: new Journal(undefined, log),
     streaming: new StreamingServer({ address: '127.0.0.1', port: 0, idleTimeoutMs: 0, logger: log }),
   };
   const cri = await serve(services, socket);

@@ -1,0 +1,27 @@
+import { Client, Metadata, credentials } from '@grpc/grpc-js';
+import { explainService } from './service.js';
+import type { Explanation } from './why.js';
+
+const timeoutMs = 10_000;
+
+/** Asks the daemon at a socket. @throws Error with the daemon's sentence, or saying that none answers */
+export function askWhy(socket: string, object: string): Promise<Explanation> {
+  const client = new Client(`unix:${socket}`, credentials.createInsecure(), {
+    'grpc.max_receive_message_length': -1,
+  });
+  const { path, requestSerialize, responseDeserialize } = explainService.why;
+  return new Promise<Explanation>((resolve, reject) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      { object },
+      new Metadata(),
+      { deadline: Date.now() + timeoutMs },
+      (error, explanation) => {
+        if (error === null && explanation !== undefined) resolve(explanation);
+        else reject(new Error(error?.details ?? 'no answer', { cause: error }));
+      },
+    );
+  }).finally(() => client.close());
+}
