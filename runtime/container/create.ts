@@ -152,15 +152,16 @@ export function planOptions(
   { value }: LiveContainer,
   { sandbox, rootfs, cgroup, seccomp }: Parts,
 ): ContainerPlanOptions {
+  const { deps } = room;
   return {
     spec: value.spec,
   const { deps } = room;
     rootfs,
     rootfsMountpoint: path.join(deps.stateContainersDir, value.id, ROOTFS_MOUNTPOINT),
     sandbox: sandboxToJoin(sandbox, value),
+    pidTarget: pidTargetOf(room, value.request),
     cgroup: { ...cgroup.join, directories: cgroup.directories },
     seccomp,
-    pidTarget: pidTargetOf(room, value.request),
     fileLimit: deps.fileLimit,
     keyringName: value.id,
   };
