@@ -6,6 +6,7 @@ set -euo pipefail
 
 # Go 1.21 is the first that fetches the toolchain which a go.mod asks for.
 oldest_go=21
+kubernetes=(kubelet kube-apiserver kube-controller-manager kube-scheduler kubectl)
 
 # find_go: prints the path of a usable go command.
 find_go() {
@@ -67,12 +68,27 @@ build_containerd() {
   build containerd "$cache/bench/bin" "$module"/cmd/{containerd,containerd-shim-runc-v2,ctr}
 }
 
+build_kubernetes() {
+  local module=k8s.io/kubernetes version=k8s.io/component-base/version
+  local flags=(-ldflags "-s -w -X $version.gitVersion=v1.36.3 -X $version.gitMajor=1 -X $version.gitMinor=36")
+  build kubernetes "$cache/kubernetes/bin" "${kubernetes[@]/#/$module/cmd/}" "$module/test/images/agnhost"
+}
+
+build_etcd() {
+  local flags=(-ldflags '-s -w')
+  build etcd "$cache/kubernetes/etcd" go.etcd.io/etcd/server/v3
+  mv "$cache/kubernetes/etcd/server" "$cache/kubernetes/bin/etcd"
+  rmdir "$cache/kubernetes/etcd"
+}
+
 outputs() {
   case "$1" in
     cri-tools) printf '%s\n' "$cache"/bin/{crictl,critest} ;;
     cni-plugins) printf '%s\n' "$cache"/cni/bin/{bridge,host-local,portmap,loopback} ;;
     runc) printf '%s\n' "$cache/bench/bin/runc" ;;
     containerd) printf '%s\n' "$cache"/bench/bin/{containerd,containerd-shim-runc-v2,ctr} ;;
+    kubernetes) printf '%s\n' "${kubernetes[@]/#/$cache/kubernetes/bin/}" "$cache/kubernetes/bin/agnhost" ;;
+    etcd) printf '%s\n' "$cache/kubernetes/bin/etcd" ;;
     *) fail "no such family of Go tools: $1" ;;
   esac
 }
