@@ -155,7 +155,6 @@ export function planOptions(
   const { deps } = room;
   return {
     spec: value.spec,
-  const { deps } = room;
     rootfs,
     rootfsMountpoint: path.join(deps.stateContainersDir, value.id, ROOTFS_MOUNTPOINT),
     sandbox: sandboxToJoin(sandbox, value),
