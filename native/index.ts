@@ -12,6 +12,7 @@ export type { Fd } from './binding.js';
 export { SystemError } from './system-error.js';
 
 export * from './process.js';
+export * from './process-counts.js';
 export * from './socket.js';
 export * from './descriptor.js';
 export * from './mount.js';

@@ -31,6 +31,7 @@ import { openSeccomp, type SeccompProfiles } from './seccomp/index.js';
 import { openSnapshotter } from './snapshot/index.js';
 import type { View } from './snapshot/types.js';
 import { openInstance, nativeProgram } from './instance.js';
+import { type StorageFigures, storageFigures } from './storage.js';
 
 export interface RuntimeOptions {
   /** Images, layers, records: survives a boot. */
@@ -73,6 +74,8 @@ export interface Runtime {
   readonly seccomp: SeccompProfiles;
   /** Lets go of everything; containers run on. */
   close(): Promise<void>;
+  /** The file system of images and writable layers, and the names of block devices. */
+  readonly storage: () => Promise<StorageFigures>;
 }
 
 const NETNS_DIR = '/run/netns';
@@ -202,6 +205,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     close: async () => {
       containers.close();
       await network.close();
+    storage: storageFigures(root),
       await images.close();
       await snapshotter.close();
       instance.close();

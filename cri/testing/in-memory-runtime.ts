@@ -43,6 +43,7 @@ export function openInMemoryRuntime(): InMemoryRuntime {
         throw new RuntimeError('Unimplemented', 'not in memory');
       },
       stats: async (paths) => paths.map(() => undefined),
+      countProcesses: async (paths) => paths.map(() => undefined),
     },
     rootfs: { readFile: async () => undefined },
     seccomp: {
@@ -53,6 +54,10 @@ export function openInMemoryRuntime(): InMemoryRuntime {
       parseProfile: (text) => JSON.parse(text) as never,
       compile: missing,
     },
+    storage: async () => ({
+      filesystem: { device: '/dev/test', bytes: 1000n, inodes: 100n, inodesFree: 10n },
+      deviceNames: new Map(),
+    }),
     close: async () => undefined,
     sandboxRequests,
     containerRequests,
@@ -107,6 +112,11 @@ function sandboxService(sandboxes: Map<string, Sandbox>, requests: SandboxReques
     find: (prefix) => find(sandboxes, prefix),
     list: () => [...sandboxes.values()],
     stats: async () => [],
+    interfaces: async (ids) =>
+      ids.flatMap((id) => {
+        const sandbox = sandboxes.get(id);
+        return sandbox === undefined ? [] : [{ sandbox, interfaces: [] }];
+      }),
     portForward: missing,
     subscribe: () => () => undefined,
   };
@@ -151,7 +161,9 @@ function containerService(
     stats: async (ids) =>
       ids.flatMap((id) => {
         const container = containers.get(id);
-        return container === undefined ? [] : [{ container, cgroup: undefined, writableLayer: undefined }];
+        return container === undefined
+          ? []
+          : [{ container, cgroup: undefined, writableLayer: undefined, processes: undefined }];
       }),
     find: (prefix) => find(containers, prefix),
     list: () => [...containers.values()],

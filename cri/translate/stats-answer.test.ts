@@ -33,6 +33,7 @@ function cgroup(usage: bigint): CgroupStats {
       swapUsageBytes: 5n,
       swapLimitBytes: 3n,
       oomKills: 0n,
+      detail: undefined,
       psi: undefined,
     },
     pids: { current: usage, limit: undefined },
@@ -46,6 +47,7 @@ function container(usage: bigint): ContainerStats {
     container: { id: 'c', request: { client } } as Container,
     cgroup: cgroup(usage),
     writableLayer: { atNs: 7n, path: '/root/containers/c/upper', bytes: 8n, inodes: 9n },
+    processes: undefined,
   };
 }
 
@@ -54,7 +56,8 @@ function sandbox(cgroupParent: string): Sandbox {
 }
 
 const rate = () => 42n;
-const eth0 = { name: 'eth0', rxBytes: 1n, rxErrors: 2n, txBytes: 3n, txErrors: 4n };
+const counters = { rxPackets: 0n, rxDropped: 0n, txPackets: 0n, txDropped: 0n };
+const eth0 = { name: 'eth0', rxBytes: 1n, rxErrors: 2n, txBytes: 3n, txErrors: 4n, ...counters };
 
 describe('stats', () => {
   it('of a container', () => {

@@ -97,6 +97,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     define_tree(exports);
     define_filesystem(exports);
     define_limits(exports);
+    define_process_counts(exports);
     return exports;
 }
 

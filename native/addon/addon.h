@@ -152,5 +152,6 @@ void define_file_batch(Napi::Object exports);
 void define_tree(Napi::Object exports);
 void define_filesystem(Napi::Object exports);
 void define_limits(Napi::Object exports);
+void define_process_counts(Napi::Object exports);
 
 } // namespace podwright

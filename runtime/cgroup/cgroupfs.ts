@@ -5,8 +5,9 @@ import type { Resources } from '../spec/types.js';
 import { FsCgroup } from './cgroup.js';
 import { limitOperations } from './limits.js';
 import type { CgroupLayout } from './layout.js';
+import { countProcesses } from './process-counts.js';
 import { readStats } from './stats.js';
-import type { Cgroup, CgroupDriver, CgroupStats, StatsExtent } from './types.js';
+import type { Cgroup, CgroupDriver, CgroupStats, ProcessCounts, StatsExtent } from './types.js';
 
 const CPUSET_FILES = ['cpuset.cpus', 'cpuset.mems'] as const;
 /** What a unified tree's levels hand down. */
@@ -98,6 +99,10 @@ export class CgroupfsDriver implements CgroupDriver {
     extent: StatsExtent = 'full',
   ): Promise<readonly (CgroupStats | undefined)[]> {
     return readStats(this.layout, paths, extent);
+  }
+
+  countProcesses(paths: readonly string[]): Promise<readonly (ProcessCounts | undefined)[]> {
+    return countProcesses(this.layout, paths);
   }
 
   /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */

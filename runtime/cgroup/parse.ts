@@ -20,24 +20,25 @@ export function parseFlat(text: string | undefined): (key: string) => bigint | u
   };
 }
 
+const someLine = /^some avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)/m;
+const fullLine = /^full avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)/m;
+const noPressure: PsiValues = { avg10: 0, avg60: 0, avg300: 0, totalUs: 0n };
+
 /** kernel: Documentation/accounting/psi.rst */
 export function parsePsi(text: string | undefined): Psi | undefined {
   if (text === undefined) return undefined;
-  const some = parsePsiLine(text, 'some');
-  if (some === undefined) return undefined;
-  return { some, full: parsePsiLine(text, 'full') ?? { avg10: 0, avg60: 0, avg300: 0, totalUs: 0n } };
+  const some = parsePsiLine(text, someLine);
+  return some && { some, full: parsePsiLine(text, fullLine) ?? noPressure };
 }
 
-function parsePsiLine(text: string, kind: string): PsiValues | undefined {
-  const match = new RegExp(
-    `^${kind} avg10=([\\d.]+) avg60=([\\d.]+) avg300=([\\d.]+) total=(\\d+)`,
-    'm',
-  ).exec(text);
-  if (match === null) return undefined;
-  return {
-    avg10: Number(match[1]),
-    avg60: Number(match[2]),
-    avg300: Number(match[3]),
-    totalUs: BigInt(match[4] ?? 0),
-  };
+function parsePsiLine(text: string, line: RegExp): PsiValues | undefined {
+  const match = line.exec(text);
+  return match?.[4] === undefined
+    ? undefined
+    : {
+        avg10: Number(match[1]),
+        avg60: Number(match[2]),
+        avg300: Number(match[3]),
+        totalUs: BigInt(match[4]),
+      };
 }

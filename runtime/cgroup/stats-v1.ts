@@ -1,7 +1,7 @@
 import { hierarchyOf, type CgroupLayout } from './layout.js';
 import { parseFlat, parseNumber, parsePsi } from './parse.js';
-import type { Readings } from './stats.js';
-import type { CgroupStats } from './types.js';
+import type { Readings, StatsFile } from './stats.js';
+import type { CgroupStats, MemoryDetail } from './types.js';
 
 const byController: Readonly<Record<string, readonly string[]>> = {
   cpuacct: ['cpuacct.usage', 'cpuacct.stat'],
@@ -10,9 +10,11 @@ const byController: Readonly<Record<string, readonly string[]>> = {
     'memory.usage_in_bytes',
     'memory.stat',
     'memory.limit_in_bytes',
-    'memory.memsw.usage_in_bytes',
     'memory.memsw.limit_in_bytes',
     'memory.oom_control',
+    'memory.max_usage_in_bytes',
+    'memory.failcnt',
+    'memory.kmem.usage_in_bytes',
   ],
   pids: ['pids.current', 'pids.max'],
   blkio: ['blkio.throttle.io_service_bytes_recursive', 'blkio.throttle.io_serviced_recursive'],
@@ -26,9 +28,7 @@ const NS_PER_TICK = 10_000_000n;
 const UNLIMITED = 1n << 62n;
 
 /** What is read of each cgroup: the mounted controllers' files, and the pressure files of a hybrid's unified tree. */
-export function filesV1(
-  layout: CgroupLayout,
-): readonly { readonly mountpoint: string; readonly file: string }[] {
+export function filesV1(layout: CgroupLayout): readonly StatsFile[] {
   const files = Object.entries(byController).flatMap(([controller, names]) => {
     const hierarchy = hierarchyOf(layout, controller);
     return hierarchy === undefined ? [] : names.map((file) => ({ mountpoint: hierarchy.mountpoint, file }));
@@ -39,14 +39,13 @@ export function filesV1(
     : [...files, ...pressureFiles.map((file) => ({ mountpoint: unified, file }))];
 }
 
-export function parseStatsV1(readings: Readings, atNs: bigint): CgroupStats {
+export function parseStatsV1(readings: Readings, atNs: bigint): Omit<CgroupStats, 'hugetlb'> {
   return {
     atNs,
     cpu: parseCpu(readings),
     memory: parseMemory(readings),
     pids: parsePids(readings),
     io: parseIo(readings),
-    hugetlb: [],
   };
 }
 
@@ -71,7 +70,6 @@ function parseMemory(readings: Readings): CgroupStats['memory'] {
   if (usageBytes === undefined) return undefined;
   const stat = parseFlat(readings.get('memory.stat'));
   const inactive = stat('total_inactive_file') ?? 0n;
-  const sum = parseNumber(readings.get('memory.memsw.usage_in_bytes'));
   const limitBytes = limit(readings.get('memory.limit_in_bytes'));
   const sumLimit = limit(readings.get('memory.memsw.limit_in_bytes'));
   return {
@@ -82,10 +80,25 @@ function parseMemory(readings: Readings): CgroupStats['memory'] {
     pageFaults: stat('total_pgfault') ?? 0n,
     majorPageFaults: stat('total_pgmajfault') ?? 0n,
     limitBytes,
-    swapUsageBytes: sum === undefined ? undefined : sum > usageBytes ? sum - usageBytes : 0n,
+    // Not memory.memsw.usage_in_bytes less usage: they are read one after the other.
+    swapUsageBytes: stat('total_swap'),
     swapLimitBytes: sumLimit === undefined || limitBytes === undefined ? undefined : sumLimit - limitBytes,
     oomKills: parseFlat(readings.get('memory.oom_control'))('oom_kill') ?? 0n,
+    detail: parseDetail(readings, stat),
     psi: parsePsi(readings.get('memory.pressure')),
+  };
+}
+
+function parseDetail(readings: Readings, stat: ReturnType<typeof parseFlat>): MemoryDetail | undefined {
+  const limitHits = parseNumber(readings.get('memory.failcnt'));
+  if (limitHits === undefined) return undefined;
+  return {
+    peakBytes: parseNumber(readings.get('memory.max_usage_in_bytes')) ?? 0n,
+    limitHits,
+    kernelBytes: parseNumber(readings.get('memory.kmem.usage_in_bytes')) ?? 0n,
+    mappedFileBytes: stat('total_mapped_file') ?? 0n,
+    activeFileBytes: stat('total_active_file') ?? 0n,
+    inactiveFileBytes: stat('total_inactive_file') ?? 0n,
   };
 }
 

@@ -1,7 +1,7 @@
 import type { CgroupLayout } from './layout.js';
 import { parseFlat, parseNumber, parsePsi } from './parse.js';
-import type { Readings } from './stats.js';
-import type { CgroupStats } from './types.js';
+import type { Readings, StatsFile } from './stats.js';
+import type { CgroupStats, MemoryDetail } from './types.js';
 
 const fileNames = [
   'cpu.stat',
@@ -12,6 +12,7 @@ const fileNames = [
   'memory.swap.current',
   'memory.swap.max',
   'memory.events',
+  'memory.peak',
   'memory.pressure',
   'pids.current',
   'pids.max',
@@ -21,15 +22,13 @@ const fileNames = [
 
 const NS_PER_US = 1000n;
 
-export function filesV2(
-  layout: CgroupLayout,
-): readonly { readonly mountpoint: string; readonly file: string }[] {
+export function filesV2(layout: CgroupLayout): readonly StatsFile[] {
   const mountpoint = layout.unified ?? '/';
   return fileNames.map((file) => ({ mountpoint, file }));
 }
 
 /** kernel: Documentation/admin-guide/cgroup-v2.rst */
-export function parseStatsV2(readings: Readings, atNs: bigint): CgroupStats {
+export function parseStatsV2(readings: Readings, atNs: bigint): Omit<CgroupStats, 'hugetlb'> {
   const pids = parseNumber(readings.get('pids.current'));
   return {
     atNs,
@@ -37,7 +36,6 @@ export function parseStatsV2(readings: Readings, atNs: bigint): CgroupStats {
     memory: parseMemory(readings),
     pids: pids === undefined ? undefined : { current: pids, limit: parseNumber(readings.get('pids.max')) },
     io: parseIo(readings),
-    hugetlb: [],
   };
 }
 
@@ -72,7 +70,26 @@ function parseMemory(readings: Readings): CgroupStats['memory'] {
     swapUsageBytes: parseNumber(readings.get('memory.swap.current')),
     swapLimitBytes: parseNumber(readings.get('memory.swap.max')),
     oomKills: parseFlat(readings.get('memory.events'))('oom_kill') ?? 0n,
+    detail: parseDetail(readings, stat, usageBytes),
     psi: parsePsi(readings.get('memory.pressure')),
+  };
+}
+
+/** memory.peak is there since Linux 5.19; before, what is used now is the most that is known. */
+function parseDetail(
+  readings: Readings,
+  stat: ReturnType<typeof parseFlat>,
+  usageBytes: bigint,
+): MemoryDetail | undefined {
+  const events = readings.get('memory.events');
+  if (events === undefined) return undefined;
+  return {
+    peakBytes: parseNumber(readings.get('memory.peak')) ?? usageBytes,
+    limitHits: parseFlat(events)('max') ?? 0n,
+    kernelBytes: stat('kernel') ?? 0n,
+    mappedFileBytes: stat('file_mapped') ?? 0n,
+    activeFileBytes: stat('active_file') ?? 0n,
+    inactiveFileBytes: stat('inactive_file') ?? 0n,
   };
 }
 

@@ -1,6 +1,6 @@
-import path from 'node:path';
 import { readFiles } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
+import { hugePageFiles, hugePageSizes, parseHugePages } from './huge-pages.js';
 import type { CgroupLayout } from './layout.js';
 import { parseStatsV1, filesV1 } from './stats-v1.js';
 import { parseStatsV2, filesV2 } from './stats-v2.js';
@@ -9,12 +9,17 @@ import type { CgroupStats, StatsExtent } from './types.js';
 /** File name → content, for those that could be read. */
 export type Readings = ReadonlyMap<string, string>;
 
+/** A control file and the hierarchy that has it. */
+export interface StatsFile {
+  readonly mountpoint: string;
+  readonly file: string;
+}
+
 /** Of either version. */
 const briefFiles: ReadonlySet<string> = new Set([
   'cpuacct.usage',
   'memory.usage_in_bytes',
   'memory.limit_in_bytes',
-  'memory.memsw.usage_in_bytes',
   'memory.memsw.limit_in_bytes',
   'cpu.stat',
   'memory.current',
@@ -27,18 +32,19 @@ const briefFiles: ReadonlySet<string> = new Set([
   'io.pressure',
 ]);
 
+const podFiles: ReadonlySet<string> = new Set([...briefFiles, 'pids.current', 'pids.max']);
+
 /** Reads the figures of many cgroups in one hop of the thread pool. */
 export async function readStats(
   layout: CgroupLayout,
   paths: readonly string[],
   extent: StatsExtent,
 ): Promise<readonly (CgroupStats | undefined)[]> {
-  const all = layout.mode === 'v2' ? filesV2(layout) : filesV1(layout);
-  const files = extent === 'full' ? all : all.filter(({ file }) => briefFiles.has(file));
-  const names = paths.flatMap((cgroupPath) =>
-    files.map(({ mountpoint, file }) => path.join(mountpoint, cgroupPath, file)),
+  const pageSizes = extent === 'full' ? await hugePageSizes() : [];
+  const files = filesOf(layout, extent, pageSizes);
+  const contents = await readFiles(
+    paths.flatMap((cgroupPath) => files.map(({ mountpoint, file }) => `${mountpoint}${cgroupPath}/${file}`)),
   );
-  const contents = await readFiles(names);
   const atNs = nowNs();
   return paths.map((_, index) => {
     const readings = new Map<string, string>();
@@ -47,6 +53,18 @@ export async function readStats(
       if (typeof content === 'string') readings.set(file, content);
     });
     if (readings.size === 0) return undefined;
-    return layout.mode === 'v2' ? parseStatsV2(readings, atNs) : parseStatsV1(readings, atNs);
+    const parse = layout.mode === 'v2' ? parseStatsV2 : parseStatsV1;
+    return { ...parse(readings, atNs), hugetlb: parseHugePages(readings, pageSizes) };
   });
+}
+
+function filesOf(
+  layout: CgroupLayout,
+  extent: StatsExtent,
+  pageSizes: readonly string[],
+): readonly StatsFile[] {
+  const all = layout.mode === 'v2' ? filesV2(layout) : filesV1(layout);
+  if (extent === 'full') return [...all, ...hugePageFiles(layout, pageSizes)];
+  const wanted = extent === 'pod' ? podFiles : briefFiles;
+  return all.filter(({ file }) => wanted.has(file));
 }

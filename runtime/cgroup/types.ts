@@ -1,4 +1,7 @@
+import type { ProcessCounts } from '../../native/index.js';
 import type { Resources } from '../spec/types.js';
+
+export type { ProcessCounts };
 
 /**
  * Control groups as the rest of the runtime sees them.
@@ -24,13 +27,16 @@ export interface CgroupDriver {
   open(path: string): Cgroup;
   /**
    * Figures of many cgroups in one hop; undefined where the cgroup is gone. `brief` reads what a list of a node's
-   * containers shows (CPU and memory usage, memory limits, pressure) and leaves out throttling, CPU by mode, OOM kills,
-   * process counts and I/O by device: every file costs the kernel a walk, and lists are asked for all the time.
+   * containers shows (CPU and memory usage, memory limits, pressure); `pod` the number of processes as well; `full`
+   * throttling, CPU by mode, details of memory, OOM kills, huge pages and I/O by device too: every file costs the kernel
+   * a walk, and lists are asked for all the time.
    */
   stats(paths: readonly string[], extent?: StatsExtent): Promise<readonly (CgroupStats | undefined)[]>;
+  /** Who is in these cgroups and what they have open, in one hop; undefined where the cgroup is gone. */
+  countProcesses(paths: readonly string[]): Promise<readonly (ProcessCounts | undefined)[]>;
 }
 
-export type StatsExtent = 'full' | 'brief';
+export type StatsExtent = 'full' | 'pod' | 'brief';
 
 /** How a process gets in: the launcher writes "0" to each v1 file, the child is cloned into the unified directory. */
 export interface CgroupJoin {
@@ -115,6 +121,8 @@ export interface CgroupStats {
         readonly swapUsageBytes: bigint | undefined;
         readonly swapLimitBytes: bigint | undefined;
         readonly oomKills: bigint;
+        /** Read in `full` only. */
+        readonly detail: MemoryDetail | undefined;
         readonly psi: Psi | undefined;
       }
     | undefined;
@@ -133,6 +141,18 @@ export interface CgroupStats {
   readonly hugetlb: readonly {
     readonly pageSize: string;
     readonly usageBytes: bigint;
-    readonly maxBytes: bigint;
+    /** The highest usage there was; undefined on v2, which does not keep it. */
+    readonly peakBytes: bigint | undefined;
   }[];
+}
+
+export interface MemoryDetail {
+  /** The highest usage there was. */
+  readonly peakBytes: bigint;
+  /** How often the limit was hit. */
+  readonly limitHits: bigint;
+  readonly kernelBytes: bigint;
+  readonly mappedFileBytes: bigint;
+  readonly activeFileBytes: bigint;
+  readonly inactiveFileBytes: bigint;
 }

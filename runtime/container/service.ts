@@ -1,3 +1,4 @@
+import type { StatsExtent } from '../cgroup/types.js';
 import { KeyedLock } from '../base/keyed-lock.js';
 import { Listeners } from '../base/listeners.js';
 import { ObjectStore } from '../base/object-store.js';
@@ -63,9 +64,7 @@ export class Containers implements ContainerService {
   }
 
   async create(request: ContainerRequest, signal: AbortSignal): Promise<Container> {
-    const live = await createContainer(this, request, signal);
-    this.publish('created', live);
-    return live.value;
+    return (await createContainer(this, request, signal)).value;
   }
 
   async start(id: string, signal: AbortSignal): Promise<void> {
@@ -121,14 +120,11 @@ export class Containers implements ContainerService {
   }
 
   async restore(request: ContainerRequest, archivePath: string, signal: AbortSignal): Promise<Container> {
-    const live = await restoreContainer(this, request, archivePath, signal);
-    this.publish('created', live);
-    this.publish('started', live);
-    return live.value;
+    return (await restoreContainer(this, request, archivePath, signal)).value;
   }
 
-  async stats(ids: readonly string[]): Promise<readonly ContainerStats[]> {
-    return containerStats(this, ids);
+  async stats(ids: readonly string[], extent: StatsExtent = 'brief'): Promise<readonly ContainerStats[]> {
+    return containerStats(this, ids, extent);
   }
 
   find(idOrPrefix: string): Container | undefined {

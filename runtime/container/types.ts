@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { CgroupStats } from '../cgroup/types.js';
+import type { CgroupStats, ProcessCounts, StatsExtent } from '../cgroup/types.js';
 import type { ProcessIdentity } from '../sandbox/types.js';
 import type { NamespaceType, Resources, Spec } from '../spec/types.js';
 
@@ -116,6 +116,13 @@ export interface ContainerStats {
   readonly writableLayer:
     | { readonly atNs: bigint; readonly path: string; readonly bytes: bigint; readonly inodes: bigint }
     | undefined;
+  /** Read in `full` only. */
+  readonly processes: ProcessFigures | undefined;
+}
+
+export interface ProcessFigures extends ProcessCounts {
+  /** Soft limits of init by name (max_open_files, max_processes); undefined: none. */
+  readonly softLimits: ReadonlyMap<string, bigint | undefined>;
 }
 
 export interface ContainerService {
@@ -149,7 +156,8 @@ export interface ContainerService {
    * limits are the request's. @throws as create, and InvalidArgument (archive), Unimplemented (shared pid namespace, terminal)
    */
   restore(request: ContainerRequest, archivePath: string, signal: AbortSignal): Promise<Container>;
-  stats(ids: readonly string[]): Promise<readonly ContainerStats[]>;
+  /** Usage of those that exist among these ids. Default `brief`: what a list of a node's containers shows. */
+  stats(ids: readonly string[], extent?: StatsExtent): Promise<readonly ContainerStats[]>;
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Container | undefined;
   list(): readonly Container[];

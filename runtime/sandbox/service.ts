@@ -8,12 +8,13 @@ import type { SandboxDeps } from './deps.js';
 import { recoverSandboxes } from './recover.js';
 import { forwardPort } from './port-forward.js';
 import { runSandbox } from './run.js';
-import { sandboxStats } from './stats.js';
+import { sandboxInterfaces, sandboxStats } from './stats.js';
 import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
 import type {
   ProcessIdentity,
   Sandbox,
   SandboxChange,
+  SandboxInterfaces,
   SandboxRequest,
   SandboxService,
   SandboxState,
@@ -84,6 +85,10 @@ export class Sandboxes implements SandboxService {
 
   async stats(ids: readonly string[]): Promise<readonly SandboxStats[]> {
     return sandboxStats(this, ids);
+  }
+
+  async interfaces(ids: readonly string[]): Promise<readonly SandboxInterfaces[]> {
+    return sandboxInterfaces(this, ids);
   }
 
   subscribe(listener: (change: SandboxChange) => void): () => void {

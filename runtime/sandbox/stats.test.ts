@@ -11,7 +11,17 @@ describe('interface counters', () => {
       '',
     ].join('\n');
     expect(parseNetDev(table)).to.deep.equal([
-      { name: 'eth0', rxBytes: 18446744073709551615n, rxErrors: 3n, txBytes: 5000n, txErrors: 7n },
+      {
+        name: 'eth0',
+        rxBytes: 18446744073709551615n,
+        rxPackets: 20n,
+        rxErrors: 3n,
+        rxDropped: 4n,
+        txBytes: 5000n,
+        txPackets: 60n,
+        txErrors: 7n,
+        txDropped: 8n,
+      },
     ]);
   });
 });

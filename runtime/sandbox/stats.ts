@@ -3,7 +3,7 @@ import { readFiles } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import type { CgroupStats } from '../cgroup/types.js';
 import type { Sandboxes } from './service.js';
-import type { InterfaceCounters, Sandbox, SandboxStats } from './types.js';
+import type { InterfaceCounters, Sandbox, SandboxInterfaces, SandboxStats } from './types.js';
 
 /** Figures of the sandboxes that exist: all cgroups in one hop, all interface counters in another. */
 export async function sandboxStats(
@@ -13,7 +13,7 @@ export async function sandboxStats(
   const sandboxes = ids.flatMap((id) => store.get(id)?.value ?? []);
   const atNs = nowNs();
   const [cgroups, interfaces] = await Promise.all([
-    deps.cgroups.stats(sandboxes.map(podCgroup)),
+    deps.cgroups.stats(sandboxes.map(podCgroup), 'pod'),
     readInterfaces(sandboxes),
   ]);
   return sandboxes.map((sandbox, index) => ({
@@ -22,6 +22,16 @@ export async function sandboxStats(
     interfaces: interfaces[index] ?? [],
     atNs,
   }));
+}
+
+/** The interface counters of the sandboxes that exist, in one hop. */
+export async function sandboxInterfaces(
+  { store }: Sandboxes,
+  ids: readonly string[],
+): Promise<readonly SandboxInterfaces[]> {
+  const sandboxes = ids.flatMap((id) => store.get(id)?.value ?? []);
+  const interfaces = await readInterfaces(sandboxes);
+  return sandboxes.map((sandbox, index) => ({ sandbox, interfaces: interfaces[index] ?? [] }));
 }
 
 /** The cgroup of the whole pod is the one that its creator named as parent; without one there is only the sandbox' own. */
@@ -42,22 +52,27 @@ function tableOf({ state, netnsPath }: Sandbox): string {
   return state.phase === 'ready' && netnsPath !== undefined ? `/proc/${state.pause.pid}/net/dev` : '';
 }
 
-/** man 5 proc_pid_net: two lines of heading, then `name: rx bytes packets errs drop … tx bytes packets errs drop …`. */
+/** man 5 proc_pid_net: two lines of heading, then `name:` and 16 counters, of which the first 8 are received. */
 export function parseNetDev(table: string): readonly InterfaceCounters[] {
   return table
     .split('\n')
     .slice(2)
     .flatMap((line) => {
-      const [name = '', counters = ''] = line.split(/:(.*)/s);
-      const [rxBytes, , rxErrors, , , , , , txBytes, , txErrors] = counters.trim().split(/\s+/);
-      if (name.trim() === 'lo' || rxBytes === undefined || txErrors === undefined) return [];
+      const [name = '', columns = ''] = line.split(/:(.*)/s);
+      const counters = columns.trim().split(/\s+/);
+      if (name.trim() === 'lo' || counters.length < 16) return [];
+      const at = (index: number): bigint => BigInt(counters[index] ?? 0);
       return [
         {
           name: name.trim(),
-          rxBytes: BigInt(rxBytes),
-          rxErrors: BigInt(rxErrors ?? 0),
-          txBytes: BigInt(txBytes ?? 0),
-          txErrors: BigInt(txErrors),
+          rxBytes: at(0),
+          rxPackets: at(1),
+          rxErrors: at(2),
+          rxDropped: at(3),
+          txBytes: at(8),
+          txPackets: at(9),
+          txErrors: at(10),
+          txDropped: at(11),
         },
       ];
     });

@@ -76,6 +76,8 @@ export interface SandboxService {
   list(): readonly Sandbox[];
   /** Usage of the sandboxes that exist among these ids. */
   stats(ids: readonly string[]): Promise<readonly SandboxStats[]>;
+  /** The interfaces alone of those among them. */
+  interfaces(ids: readonly string[]): Promise<readonly SandboxInterfaces[]>;
   /** New value of a sandbox, or undefined when it is gone. */
   subscribe(listener: (change: SandboxChange) => void): () => void;
 }
@@ -89,12 +91,18 @@ export interface SandboxStats {
   readonly atNs: bigint;
 }
 
+export type SandboxInterfaces = Pick<SandboxStats, 'sandbox' | 'interfaces'>;
+
 export interface InterfaceCounters {
   readonly name: string;
   readonly rxBytes: bigint;
+  readonly rxPackets: bigint;
   readonly rxErrors: bigint;
+  readonly rxDropped: bigint;
   readonly txBytes: bigint;
+  readonly txPackets: bigint;
   readonly txErrors: bigint;
+  readonly txDropped: bigint;
 }
 
 export interface SandboxChange {
