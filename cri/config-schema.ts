@@ -5,6 +5,8 @@ const absolutePath = z
   .string()
   .refine((text) => path.isAbsolute(text) && !text.includes('\0'), 'must be an absolute path');
 
+const optionalPath = absolutePath.or(z.literal('')).default('');
+
 const seconds = z.int().min(0).max(86_400);
 
 /**
@@ -105,9 +107,23 @@ export const configSchema = z.strictObject({
         .default('127.0.0.1')
         .describe('Address of the server for exec, attach and port-forward: one the kubelet can reach.'),
       port: z.int().min(0).max(65_535).default(0).describe('Its port; 0: any free one.'),
+      tls: z
+        .enum(['off', 'self-signed', 'files'])
+        .default('off')
+        .describe(
+          'Key pair of its https URLs, TLS 1.2 at least: one made at each start, or that of cert_file and key_file.',
+        ),
+      cert_file: optionalPath.describe(
+        'Certificate, PEM, those that lead to its issuer behind it. Read anew when it changes; sessions go on.',
+      ),
+      key_file: optionalPath.describe('Its private key, PEM.'),
       idle_timeout_seconds: seconds
         .default(14_400)
         .describe('A session over which nothing was sent for this long is ended; 0: never.'),
+    })
+    .refine(({ tls, cert_file, key_file }) => tls !== 'files' || (cert_file !== '' && key_file !== ''), {
+      path: ['tls'],
+      message: "'files' needs cert_file and key_file",
     })
     .prefault({}),
   limits: z

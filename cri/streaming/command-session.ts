@@ -14,8 +14,14 @@ const QUIET_MS = 500;
 /**
  * Connects a client to a session: its input, output and size until the process ends, then how that ended. When the client
  * goes first the session is closed with it.
+ *
+ * The end of an attached container is success, whatever its code, which is in its status: clients take anything else for
+ * a connection that broke, and read the whole log instead.
  */
-export async function runCommandSession(client: CommandClient, open: () => Promise<Session>): Promise<void> {
+export async function runCommandSession(
+  client: CommandClient,
+  { kind, open }: { readonly kind: 'exec' | 'attach'; readonly open: () => Promise<Session> },
+): Promise<void> {
   try {
     const session = await open();
     const close = (): void => {
@@ -24,7 +30,8 @@ export async function runCommandSession(client: CommandClient, open: () => Promi
     client.ended.addEventListener('abort', close, { once: true });
     try {
       if (client.ended.aborted) return;
-      const code = await follow(client, session);
+      const ended = await follow(client, session);
+      const code = kind === 'exec' ? ended : 0;
       client.error.end(client.takesStatus ? exitStatus(code) : exitText(code));
     } finally {
       client.ended.removeEventListener('abort', close);

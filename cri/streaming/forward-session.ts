@@ -7,8 +7,18 @@ export async function runForward(
   { port, data, error, ended }: ForwardRequest,
   connect: (port: number, signal: AbortSignal) => Promise<Duplex>,
 ): Promise<void> {
+  const left = new AbortController();
+  const leave = (): void => {
+    left.abort();
+  };
+  ended.addEventListener('abort', leave, { once: true });
+  data.once('close', leave);
   try {
-    const target = await connect(port, ended);
+    const target = await connect(port, left.signal);
+    if (data.destroyed) {
+      target.destroy();
+      return;
+    }
     // Clients wait for the end of `error` once nothing more comes from the pod.
     target.once('end', () => error.end());
     await splice(data, target);
@@ -16,6 +26,8 @@ export async function runForward(
   } catch (failure) {
     error.end(messageOf(failure));
     data.destroy();
+  } finally {
+    ended.removeEventListener('abort', leave);
   }
 }
 

@@ -1,40 +1,38 @@
 import { once } from 'node:events';
-import { type IncomingMessage, type Server, createServer } from 'node:http';
+import { type IncomingMessage, type RequestListener, type Server, createServer } from 'node:http';
+import type { Server as SecureServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '../../runtime/base/logger.js';
-import type { Session } from '../../runtime/container/types.js';
 import { RuntimeError, messageOf } from '../../runtime/errors.js';
-import type { CommandRequest, ForwardRequest } from './client.js';
-import { runCommandSession } from './command-session.js';
-import { runForward } from './forward-session.js';
+import { startIdleTimer } from './idle.js';
+import type { KeyPair, KeyPairSource } from './key-pair.js';
 import { Tokens } from './tokens.js';
+import { type SessionTicket, refuse, serveUpgrade } from './upgrade.js';
 
-/** A session a client may come for. */
-export type SessionTicket =
-  | {
-      readonly kind: 'exec' | 'attach';
-      readonly request: CommandRequest;
-      readonly open: () => Promise<Session>;
-    }
-  | {
-      readonly kind: 'portforward';
-      readonly ports: readonly number[];
-      readonly connect: (port: number, signal: AbortSignal) => Promise<Duplex>;
-    };
+export type { SessionTicket } from './upgrade.js';
 
 export interface StreamingOptions {
   readonly address: string;
   /** 0: any. */
   readonly port: number;
+  /** Absent: no TLS. */
+  readonly keyPairs?: KeyPairSource | undefined;
   /** 0: never. */
   readonly idleTimeoutMs: number;
   readonly logger: Logger;
 }
 
-const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-const forwardProtocol = 'portforward.k8s.io';
-const tunnelProtocol = 'SPDY/3.1+portforward.k8s.io';
+const MAX_CONNECTIONS = 4096;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+const httpLimits = { maxHeaderSize: 16 * 1024, requestTimeout: 30_000 };
+
+interface Listening {
+  readonly server: Server;
+  readonly url: string;
+  /** Shows new clients the key pair that is the right one by now; sessions go on with theirs. */
+  renewKeyPair(): Promise<void>;
+}
 
 /**
  * The HTTP server to which the kubelet sends clients of exec, attach and port-forward. It listens from the first request
@@ -43,7 +41,7 @@ const tunnelProtocol = 'SPDY/3.1+portforward.k8s.io';
 export class StreamingServer {
   private readonly tickets = new Tokens<SessionTicket>();
   private readonly sockets = new Set<Duplex>();
-  private listening: Promise<{ readonly server: Server; readonly url: string }> | undefined;
+  private listening: Promise<Listening> | undefined;
   private closed = false;
 
   constructor(private readonly options: StreamingOptions) {}
@@ -55,7 +53,8 @@ export class StreamingServer {
       this.listening = undefined;
       throw new RuntimeError('Unavailable', 'start the streaming server', { cause: error });
     });
-    const { url } = await this.listening;
+    const { url, renewKeyPair } = await this.listening;
+    await renewKeyPair();
     return `${url}/${ticket.kind}/${this.tickets.add(ticket)}`;
   }
 
@@ -69,16 +68,13 @@ export class StreamingServer {
     server?.closeAllConnections();
   }
 
-  private async listen(): Promise<{ readonly server: Server; readonly url: string }> {
-    const { address, port } = this.options;
-    const server = createServer(
-      { maxHeaderSize: 16 * 1024, requestTimeout: 30_000 },
-      (_request, response) => {
-        response
-          .writeHead(400, { connection: 'close' })
-          .end('an upgrade to SPDY/3.1 or websocket is needed\n');
-      },
-    );
+  private async listen(): Promise<Listening> {
+    const { address, port, keyPairs } = this.options;
+    const { server, renewKeyPair } =
+      keyPairs === undefined
+        ? { server: createServer(httpLimits, answerPlain), renewKeyPair: async () => undefined }
+        : await secureServer(keyPairs);
+    server.maxConnections = MAX_CONNECTIONS;
     server.on('upgrade', (request, socket, head) => {
       void this.upgrade(request, socket as Socket, head);
     });
@@ -87,29 +83,28 @@ export class StreamingServer {
     const bound = server.address();
     if (bound === null || typeof bound === 'string') throw new Error('no address');
     const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
-    return { server, url: `http://${host}:${bound.port}` };
+    const scheme = keyPairs === undefined ? 'http' : 'https';
+    return { server, url: `${scheme}://${host}:${bound.port}`, renewKeyPair };
   }
 
   private async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     socket.on('error', () => undefined);
     this.sockets.add(socket);
-    socket.once('close', () => this.sockets.delete(socket));
+    const idle = startIdleTimer(this.options.idleTimeoutMs, () => {
+      socket.destroy();
+    });
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      idle.stop();
+    });
     const ticket = this.redeem(request.url ?? '');
     if (ticket === undefined) {
-      refuse(socket, '404 Not Found');
+      refuse(socket, '404 Not Found', 'no session of this name: each serves once, within a minute');
       return;
-    }
-    if (this.options.idleTimeoutMs > 0) {
-      socket.setTimeout(this.options.idleTimeoutMs, () => {
-        socket.destroy();
-      });
     }
     socket.setNoDelay(true);
     try {
-      const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket';
-      await (isWebSocket
-        ? this.overWebSocket(request, socket, head, ticket)
-        : this.overSpdy(request, socket, head, ticket));
+      await serveUpgrade({ request, socket, head, onActivity: idle.touch }, ticket);
     } catch (error) {
       this.options.logger.debug('streaming session failed', {
         kind: ticket.kind,
@@ -124,109 +119,27 @@ export class StreamingServer {
     const ticket = token === undefined ? undefined : this.tickets.take(token);
     return ticket?.kind === kind ? ticket : undefined;
   }
-
-  // ---- SPDY ----
-
-  private async overSpdy(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    ticket: SessionTicket,
-  ): Promise<void> {
-    if (request.headers.upgrade?.toLowerCase() !== 'spdy/3.1') {
-      refuse(socket, '400 Bad Request');
-      return;
-    }
-    const spdy = await import('./spdy-client.js');
-    const offered = protocolsOf(request);
-    const known = ticket.kind === 'portforward' ? [forwardProtocol] : spdy.commandProtocols;
-    const first = ticket.kind === 'portforward' ? forwardProtocol : spdy.firstCommandProtocol;
-    const protocol = offered.length === 0 ? first : [...known, first].find((name) => offered.includes(name));
-    if (protocol === undefined) {
-      refuse(
-        socket,
-        '403 Forbidden',
-        known.map((name) => `X-Accepted-Stream-Protocol-Versions: ${name}`),
-      );
-      return;
-    }
-    const named = offered.length === 0 ? [] : [`X-Stream-Protocol-Version: ${protocol}`];
-    socket.write(
-      ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: SPDY/3.1', ...named, '\r\n'].join(
-        '\r\n',
-      ),
-    );
-    // Frames may have come with the request.
-    if (head.length > 0) socket.unshift(head);
-    if (ticket.kind === 'portforward') {
-      await spdy.acceptForwards(socket, forwarder(ticket));
-      return;
-    }
-    await runCommandSession(await spdy.acceptCommand(socket, protocol, ticket.request), ticket.open);
-  }
-
-  // ---- WebSocket ----
-
-  private async overWebSocket(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    ticket: SessionTicket,
-  ): Promise<void> {
-    const [{ WebSocketServer, createWebSocketStream }, channels, spdy] = await Promise.all([
-      import('ws'),
-      import('./websocket-client.js'),
-      import('./spdy-client.js'),
-    ]);
-    const known = [...(ticket.kind === 'portforward' ? [tunnelProtocol] : []), ...channels.channelProtocols];
-    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
-    const protocol = known.find((name) => offered.includes(name));
-    if (protocol === undefined) {
-      refuse(socket, '403 Forbidden');
-      return;
-    }
-    // ws refuses the tunnel's name, which is no token of RFC 2616: it neither sees nor sends the header.
-    delete request.headers['sec-websocket-protocol'];
-    const server = new WebSocketServer({
-      noServer: true,
-      perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
-    });
-    server.once('headers', (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
-    await new Promise<void>((resolve, reject) => {
-      socket.once('close', resolve);
-      server.handleUpgrade(request, socket, head, (client) => {
-        const session =
-          ticket.kind !== 'portforward'
-            ? runCommandSession(
-                channels.acceptCommandChannels({ socket: client, protocol }, ticket.request),
-                ticket.open,
-              )
-            : protocol === tunnelProtocol
-              ? spdy.acceptForwards(createWebSocketStream(client), forwarder(ticket))
-              : channels.acceptForwardChannels({ socket: client, protocol }, ticket.ports, forwarder(ticket));
-        session.then(resolve, reject);
-      });
-    });
-  }
 }
 
-function forwarder({
-  connect,
-}: Extract<SessionTicket, { kind: 'portforward' }>): (request: ForwardRequest) => void {
-  return (request) => void runForward(request, connect);
-}
+const answerPlain: RequestListener = (_request, response) => {
+  response.writeHead(400, { connection: 'close' }).end('an upgrade to SPDY/3.1 or websocket is needed\n');
+};
 
-/** In header lines of their own, or one list. */
-function protocolsOf({ headers }: IncomingMessage): readonly string[] {
-  const value = headers['x-stream-protocol-version'];
-  return [value ?? []]
-    .flat()
-    .flatMap((line) => line.split(','))
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
-}
-
-function refuse(socket: Socket, status: string, lines: readonly string[] = []): void {
-  socket.end([`HTTP/1.1 ${status}`, 'Connection: close', 'Content-Length: 0', ...lines, '\r\n'].join('\r\n'));
+async function secureServer(
+  keyPairs: KeyPairSource,
+): Promise<{ readonly server: SecureServer; readonly renewKeyPair: () => Promise<void> }> {
+  const https = await import('node:https');
+  const settings = (pair: KeyPair) => ({ cert: pair.cert, key: pair.key, minVersion: 'TLSv1.2' as const });
+  let shown = await keyPairs.current();
+  const server = https.createServer(
+    { ...httpLimits, ...settings(shown), handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
+    answerPlain,
+  );
+  const renewKeyPair = async (): Promise<void> => {
+    const pair = await keyPairs.current();
+    if (pair === shown) return;
+    shown = pair;
+    server.setSecureContext(settings(pair));
+  };
+  return { server, renewKeyPair };
 }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { CommandClient, CommandRequest, ForwardRequest } from './client.js';
-import { serveSpdy } from './spdy.js';
+import { type SpdyTransport, serveSpdy } from './spdy.js';
 
 const STREAMS_TIMEOUT_MS = 30_000;
 
@@ -10,7 +10,7 @@ export const firstCommandProtocol = 'channel.k8s.io';
 
 /** Waits for the streams that the request announces. @throws when the client goes, or does not open them in time */
 export async function acceptCommand(
-  transport: Duplex,
+  transport: SpdyTransport,
   protocol: string,
   request: CommandRequest,
 ): Promise<CommandClient> {
@@ -63,7 +63,7 @@ function expectedStreams(protocol: string, request: CommandRequest): ReadonlySet
 
 /** Pairs of streams, data and error, which belong together by their request id. Resolves when the client has gone. */
 export function acceptForwards(
-  transport: Duplex,
+  transport: SpdyTransport,
   onForward: (request: ForwardRequest) => void,
 ): Promise<void> {
   const halves = new Map<string, { readonly type: string; readonly port: string; readonly stream: Duplex }>();

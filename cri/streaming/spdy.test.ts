@@ -88,7 +88,7 @@ describe('SPDY', () => {
   it('carries a stream to its half-closes and ends with the client', async () => {
     const { client, server } = await connected();
     const streams: Duplex[] = [];
-    const connection = serveSpdy(server, (headers, stream) => {
+    const connection = serveSpdy({ transport: server, onActivity: () => undefined }, (headers, stream) => {
       expect(headers.get('streamtype')).to.equal('stdin');
       streams.push(stream);
       stream.pipe(stream);
@@ -112,7 +112,9 @@ describe('SPDY', () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
         const { client, server } = await connected();
-        const connection = serveSpdy(server, (_headers, stream) => stream.resume());
+        const connection = serveSpdy({ transport: server, onActivity: () => undefined }, (_headers, stream) =>
+          stream.resume(),
+        );
         client.end(bytes);
         if (!connection.ended.aborted) await once(connection.ended, 'abort');
         client.destroy();

@@ -19,6 +19,13 @@ const STREAM_BUFFER_BYTES = 1024 * 1024;
 /** A Go client copies 32 KiB at a time; frames may be longer. */
 const MAX_DATA_BYTES = 64 * 1024;
 const CLOSE_GRACE_MS = 5_000;
+const PROBE_INTERVAL_MS = 2_000;
+
+export interface SpdyTransport {
+  readonly transport: Duplex;
+  /** Called whenever bytes of a stream move, in either direction. */
+  readonly onActivity: () => void;
+}
 
 export interface SpdyConnection {
   /** Aborted when the transport is gone. */
@@ -38,7 +45,7 @@ export interface SpdyConnection {
  * `onStream` gets each stream as a Duplex: its end is the client's half-close, ending it is ours.
  */
 export function serveSpdy(
-  transport: Duplex,
+  transport: SpdyTransport,
   onStream: (headers: StreamHeaders, stream: Duplex) => void,
 ): SpdyConnection {
   return new Connection(transport, onStream);
@@ -58,19 +65,26 @@ class Connection implements SpdyConnection {
   private readonly encoder = new EmptyHeaderEncoder();
   /** Resolve when the stream they wait for is read, or gone. */
   private readonly waiting = new Map<number, () => void>();
+  private readonly transport: Duplex;
+  private readonly onActivity: () => void;
   private lastStreamId = 0;
+  private lastPingId = 0;
   private closing = false;
 
   constructor(
-    private readonly transport: Duplex,
+    { transport, onActivity }: SpdyTransport,
     private readonly onStream: (headers: StreamHeaders, stream: Duplex) => void,
   ) {
+    this.transport = transport;
+    this.onActivity = onActivity;
     transport.on('error', () => undefined);
     transport.setMaxListeners(0);
     transport.once('close', () => {
       this.tearDown();
     });
-    void this.receive();
+    // It may have closed before there was anybody to tell.
+    if (transport.closed) this.tearDown();
+    else void this.receive();
   }
 
   get ended(): AbortSignal {
@@ -81,10 +95,11 @@ class Connection implements SpdyConnection {
     if (this.closing) return;
     this.closing = true;
     this.send(controlFrame(controlTypes.goAway, words(this.lastStreamId, 0)));
-    this.transport.end();
-    const timer = setTimeout(() => this.transport.destroy(), CLOSE_GRACE_MS);
-    this.transport.once('close', () => {
-      clearTimeout(timer);
+    this.transport.end(() => {
+      const timer = setTimeout(() => this.transport.destroy(), CLOSE_GRACE_MS);
+      this.transport.once('close', () => {
+        clearTimeout(timer);
+      });
     });
     // What still arrives is read and dropped: unread bytes would turn the end into a reset.
     for (const { duplex } of this.streams.values()) duplex.resume();
@@ -136,7 +151,7 @@ class Connection implements SpdyConnection {
         this.reset(wordAt(payload, 0));
         return;
       case controlTypes.ping:
-        this.send(controlFrame(controlTypes.ping, words(wordAt(payload, 0))));
+        this.answerPing(wordAt(payload, 0));
         return;
       case controlTypes.settings:
       case controlTypes.goAway:
@@ -174,16 +189,36 @@ class Connection implements SpdyConnection {
       return;
     }
     if (stream.remoteEnded) throw new ProtocolError(`data behind the end of stream ${streamId}`);
+    this.onActivity();
     if (bytes.length > 0) stream.duplex.push(bytes);
     if (fin) {
       stream.remoteEnded = true;
       stream.duplex.push(null);
     }
-    if (stream.duplex.readableLength > STREAM_BUFFER_BYTES && !this.closing) {
-      await new Promise<void>((resolve) => {
-        this.waiting.set(streamId, resolve);
-      });
-    }
+    if (stream.duplex.readableLength > STREAM_BUFFER_BYTES && !this.closing) await this.untilRead(streamId);
+  }
+
+  /** Nothing is read meanwhile: that the client has left shows only when something cannot be sent to it. */
+  private async untilRead(streamId: number): Promise<void> {
+    const probe = setInterval(() => {
+      this.ping();
+    }, PROBE_INTERVAL_MS);
+    await new Promise<void>((resolve) => {
+      this.waiting.set(streamId, resolve);
+    });
+    clearInterval(probe);
+  }
+
+  /** Ours have even numbers. Not behind what the client has not taken yet: that is told to have failed as well. */
+  private ping(): void {
+    if (this.transport.writableNeedDrain) return;
+    this.lastPingId = (this.lastPingId + 2) % 0x1_0000_0000;
+    this.send(controlFrame(controlTypes.ping, words(this.lastPingId)));
+  }
+
+  /** The client's have odd numbers; others are answers to ours. */
+  private answerPing(id: number): void {
+    if (id % 2 === 1) this.send(controlFrame(controlTypes.ping, words(id)));
   }
 
   private reset(streamId: number): void {
@@ -229,6 +264,7 @@ class Connection implements SpdyConnection {
 
   /** Whole frames only, so that streams share the transport fairly. */
   private sendData(streamId: number, chunk: Buffer, done: () => void): void {
+    this.onActivity();
     let writable = true;
     for (let at = 0; at < chunk.length; at += MAX_DATA_BYTES) {
       const part = chunk.subarray(at, at + MAX_DATA_BYTES);

@@ -2,8 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { RuntimeError } from '../../runtime/errors.js';
 
 const TOKEN_BYTES = 16;
-const LIFETIME_MS = 60_000;
-const MAX_TOKENS = 1000;
+
+export interface TokenLimits {
+  readonly lifetimeMs: number;
+  /** That wait at a time. */
+  readonly atMost: number;
+}
 
 /**
  * Requests that wait for their client, by a name that cannot be guessed: pods with the host's network reach the server
@@ -11,13 +15,19 @@ const MAX_TOKENS = 1000;
  */
 export class Tokens<T> {
   private readonly waiting = new Map<string, { readonly value: T; readonly timer: NodeJS.Timeout }>();
+  private readonly limits: TokenLimits;
+
+  constructor({ lifetimeMs = 60_000, atMost = 1000 }: Partial<TokenLimits> = {}) {
+    this.limits = { lifetimeMs, atMost };
+  }
 
   /** @throws ResourceExhausted */
   add(value: T): string {
-    if (this.waiting.size >= MAX_TOKENS)
-      throw new RuntimeError('ResourceExhausted', `${MAX_TOKENS} streaming sessions wait for their client`);
+    const { lifetimeMs, atMost } = this.limits;
+    if (this.waiting.size >= atMost)
+      throw new RuntimeError('ResourceExhausted', `${atMost} streaming sessions wait for their client`);
     const token = randomBytes(TOKEN_BYTES).toString('base64url');
-    const timer = setTimeout(() => this.waiting.delete(token), LIFETIME_MS);
+    const timer = setTimeout(() => this.waiting.delete(token), lifetimeMs);
     timer.unref();
     this.waiting.set(token, { value, timer });
     return token;

@@ -7,6 +7,7 @@ import type { CommandClient, CommandRequest, ForwardRequest } from './client.js'
 const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 const STREAM_BUFFER_BYTES = 1024 * 1024;
 const CLOSE_GRACE_MS = 5_000;
+const PROBE_INTERVAL_MS = 2_000;
 
 export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
 
@@ -14,6 +15,8 @@ export interface ChannelConnection {
   readonly socket: WebSocket;
   /** The one of {@link channelProtocols} that was chosen. */
   readonly protocol: string;
+  /** Called whenever bytes of a channel move, in either direction. */
+  readonly onActivity: () => void;
 }
 
 /** The streams of an exec or attach as numbered channels of one WebSocket; v5 can end the input. */
@@ -62,25 +65,28 @@ interface Channels {
   close(): void;
 }
 
-function openChannels({ socket, protocol }: ChannelConnection): Channels {
+function openChannels({ socket, protocol, onActivity }: ChannelConnection): Channels {
   const abort = new AbortController();
   const inputs = new Map<number, Readable>();
   const outputs: Writable[] = [];
+  const pause = pausable(socket);
   socket.on('error', () => undefined);
   socket.on('message', (data: Buffer) => {
     const [channel, closed] = data;
     const isEnd = channel === channels.close && protocol === 'v5.channel.k8s.io';
     const input = inputs.get((isEnd ? closed : channel) ?? -1);
     if (input === undefined || input.destroyed || input.readableEnded) return;
+    onActivity();
     if (isEnd) {
       inputs.delete(closed ?? -1);
       input.push(null);
     } else if (data.length > 1) {
       input.push(data.subarray(1));
-      if (input.readableLength > STREAM_BUFFER_BYTES) socket.pause();
+      if (input.readableLength > STREAM_BUFFER_BYTES) pause.begin();
     }
   });
   socket.once('close', () => {
+    pause.end();
     abort.abort();
     for (const stream of [...inputs.values(), ...outputs]) stream.destroy();
   });
@@ -90,7 +96,7 @@ function openChannels({ socket, protocol }: ChannelConnection): Channels {
       const input = new Readable({
         highWaterMark: STREAM_BUFFER_BYTES,
         read: () => {
-          if (socket.isPaused) socket.resume();
+          pause.end();
         },
       });
       input.on('error', () => undefined);
@@ -98,7 +104,7 @@ function openChannels({ socket, protocol }: ChannelConnection): Channels {
       return input;
     },
     writable: (channel) => {
-      const output = newWritable(socket, channel);
+      const output = newWritable({ socket, channel, onActivity });
       outputs.push(output);
       return output;
     },
@@ -108,9 +114,32 @@ function openChannels({ socket, protocol }: ChannelConnection): Channels {
   };
 }
 
-function newWritable(socket: WebSocket, channel: number): Writable {
+/** Stops reading. That the client has left shows then only when something cannot be sent to it. */
+function pausable(socket: WebSocket): { begin(): void; end(): void } {
+  let probe: NodeJS.Timeout | undefined;
+  return {
+    begin: () => {
+      socket.pause();
+      probe ??= setInterval(() => {
+        if (socket.bufferedAmount === 0) socket.ping();
+      }, PROBE_INTERVAL_MS);
+    },
+    end: () => {
+      clearInterval(probe);
+      probe = undefined;
+      if (socket.isPaused) socket.resume();
+    },
+  };
+}
+
+function newWritable({
+  socket,
+  channel,
+  onActivity,
+}: Pick<ChannelConnection, 'socket' | 'onActivity'> & { readonly channel: number }): Writable {
   const output = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
+      onActivity();
       socket.send(Buffer.concat([Buffer.from([channel]), chunk]), (error) => {
         done(error);
       });
@@ -122,15 +151,15 @@ function newWritable(socket: WebSocket, channel: number): Writable {
 
 /** Sends what was written, then says good-bye; a client that does not answer is dropped. */
 function closeSocket(socket: WebSocket, outputs: readonly Writable[]): void {
-  const timer = setTimeout(() => {
-    socket.terminate();
-  }, CLOSE_GRACE_MS);
-  socket.once('close', () => {
-    clearTimeout(timer);
-  });
   const waiting = outputs.filter((output) => output.writableNeedDrain || output.writableLength > 0);
   void Promise.all(waiting.map((output) => once(output, 'close').catch(() => undefined))).then(() => {
     if (socket.isPaused) socket.resume();
     socket.close(1000);
+    const timer = setTimeout(() => {
+      socket.terminate();
+    }, CLOSE_GRACE_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
   });
 }
