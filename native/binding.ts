@@ -98,14 +98,18 @@ export interface Binding {
   inotifyRemove(id: HandleId, watch: number): void;
 
   readFiles(paths: readonly string[]): Promise<readonly (string | SystemError)[]>;
-  readFilesSync(paths: readonly string[]): readonly (string | SystemError)[];
   processCounts(
     directories: readonly string[],
   ): Promise<
     readonly (readonly [processes: number, descriptors: number, sockets: number] | undefined)[]
   >;
-  fileBatch(...columns: FileColumns): Promise<void>;
-  fileBatchSync(...columns: FileColumns): void;
+  fileBatch(
+    kinds: readonly number[],
+    paths: readonly string[],
+    texts: readonly (string | Uint8Array)[],
+    modes: readonly number[],
+    lenient: readonly number[],
+  ): Promise<void>;
   openRemoval(parent: string, name: string): Walk;
   stepRemoval(walk: Walk, budgetMs: number): Promise<true | undefined>;
   openUsage(parent: string, name: string): Walk;
