@@ -5,6 +5,7 @@ import { messageOf } from '../runtime/errors.js';
 import { type RuntimeOptions, openRuntime } from '../runtime/index.js';
 import { type Config, type ConfigSources, loadConfig } from './config.js';
 import { CpuRates } from './cpu-rates.js';
+import { ContainerEvents } from './events/container-events.js';
 import { inspectHost } from './host.js';
 import { Journal } from './journal/journal.js';
 import { noteChanges } from './journal/observe.js';
@@ -24,7 +25,11 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
   process.on('unhandledRejection', (reason) => log.error('unhandled rejection', describeMistake(reason)));
 
   const streaming = await openStreaming(config.streaming, log);
-  const runtime = await openRuntime(toRuntimeOptions(config, log));
+  const events = new ContainerEvents(log);
+  const runtime = await openRuntime({
+    ...toRuntimeOptions(config, log),
+    observe: (objects) => events.observe(objects),
+  });
   const services: Services = {
     version,
     runtime,
@@ -33,6 +38,7 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     host: await inspectHost(runtime.cgroups),
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
+    events,
     journal: await openJournal(config, log),
     streaming,
   };
@@ -89,6 +95,7 @@ function closeOnSignal(
     closing = true;
     log.info('stopping', { signal });
     try {
+      services.events.close();
       await server.close(graceMs);
       await streaming.close();
       await runtime.close();

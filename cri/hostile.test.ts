@@ -9,6 +9,7 @@ import {
 import { silentLogger } from '../runtime/base/logger.js';
 import { RuntimeError } from '../runtime/errors.js';
 import { CpuRates } from './cpu-rates.js';
+import { ContainerEvents } from './events/container-events.js';
 import { loadConfig } from './config.js';
 import { Journal } from './journal/journal.js';
 import { imageService } from './image-service/index.js';
@@ -81,6 +82,7 @@ describe('a hostile request', function () {
       config,
       log: silentLogger,
       host: testHost,
+      events: new ContainerEvents(silentLogger),
       journal: new Journal(undefined, silentLogger),
       cpuRates: new CpuRates(),
       userDatabases: new UserDatabases(runtime.rootfs),

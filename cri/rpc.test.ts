@@ -48,7 +48,6 @@ describe('every rpc', () => {
       expect(missing).to.deep.equal([
         'checkpointPod',
         'restorePod',
-        'getContainerEvents',
         'listMetricDescriptors',
         'listPodSandboxMetrics',
         'streamPodSandboxMetrics',

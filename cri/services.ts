@@ -2,6 +2,7 @@ import type { Logger } from '../runtime/base/logger.js';
 import type { Runtime } from '../runtime/index.js';
 import type { Config } from './config.js';
 import type { CpuRates } from './cpu-rates.js';
+import type { ContainerEvents } from './events/container-events.js';
 import type { Host } from './host.js';
 import type { Journal } from './journal/journal.js';
 import type { StreamingServer } from './streaming/server.js';
@@ -17,6 +18,7 @@ export interface Services {
   readonly host: Host;
   readonly cpuRates: CpuRates;
   readonly userDatabases: UserDatabases;
+  readonly events: ContainerEvents;
   readonly journal: Journal;
   readonly streaming: StreamingServer;
 }

@@ -58,6 +58,8 @@ export interface RuntimeOptions {
   readonly cgroup: { readonly driver: 'cgroupfs' | 'systemd'; readonly parent: string };
   /** CRIU: a path, or a name looked up in PATH. */
   readonly checkpoint: { readonly criu: string };
+  /** Called before what an earlier process left is taken up: whoever subscribes here misses no change. */
+  readonly observe?: (objects: Pick<Runtime, 'sandboxes' | 'containers' | 'images'>) => void;
 }
 
 /** The runtime as a library: what a CRI server, or any other face, is built on. */
@@ -181,6 +183,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     killContainer: (id, signal) => containers.stop(id, 0, signal),
     removeContainer: (id, signal) => containers.remove(id, signal),
   });
+  options.observe?.({ sandboxes, containers, images });
   await sandboxes.recover();
   await containers.recover();
   await images.sweep();

@@ -1,3 +1,9 @@
-import { unimplementedStream } from '../unimplemented.js';
+import type { GetEventsRequest } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { Call } from '../rpc.js';
 
-export const getContainerEvents = unimplementedStream('container events');
+export function getContainerEvents(
+  _request: GetEventsRequest,
+  { runtime, events, signal }: Call,
+): AsyncIterable<Buffer> {
+  return events.follow(runtime, signal);
+}

@@ -4,10 +4,9 @@ import type {
 } from '../../protos/gen/cri/runtime/v1/api.js';
 import { nowNs } from '../../runtime/base/clock.js';
 import type { Sandbox } from '../../runtime/sandbox/types.js';
-import { find } from '../container-image.js';
 import { findSandbox } from '../find.js';
+import { containerStatusesOf } from '../pod-containers.js';
 import type { Call } from '../rpc.js';
-import { isVisible, toCriContainerStatus } from '../translate/container-answer.js';
 import { toCriSandboxStatus } from '../translate/sandbox-answer.js';
 import { toInfo } from '../verbose.js';
 
@@ -16,15 +15,10 @@ export function podSandboxStatus(
   { runtime }: Call,
 ): PodSandboxStatusResponse {
   const sandbox = findSandbox(runtime, podSandboxId);
-  const containers = runtime.containers
-    .list()
-    .filter((container) => container.request.sandboxId === sandbox.id && isVisible(container));
   return {
     status: toCriSandboxStatus(sandbox),
     info: verbose ? toInfo(describe(sandbox)) : {},
-    containersStatuses: containers.map((container) =>
-      toCriContainerStatus(container, find(runtime, container)),
-    ),
+    containersStatuses: containerStatusesOf(sandbox.id, runtime),
     timestamp: nowNs(),
   };
 }

@@ -5,6 +5,7 @@ import { Client, Metadata, type ServiceError, credentials } from '@grpc/grpc-js'
 import type { Logger } from '../../runtime/base/logger.js';
 import { loadConfig } from '../config.js';
 import { CpuRates } from '../cpu-rates.js';
+import { ContainerEvents } from '../events/container-events.js';
 import { Journal } from '../journal/journal.js';
 import { type CriServer, serve } from '../server.js';
 import type { Services } from '../services.js';
@@ -38,6 +39,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     host: testHost,
     cpuRates: new CpuRates(),
     userDatabases: new UserDatabases(runtime.rootfs),
+    events: new ContainerEvents(log),
     journal: new Journal(undefined, log),
     streaming: new StreamingServer({ address: '127.0.0.1', port: 0, idleTimeoutMs: 0, logger: log }),
   };

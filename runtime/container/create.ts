@@ -116,6 +116,9 @@ export async function constructContainer(
     const monitor = await make({ live, rollback, timer, signal }, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
     await writeCreated(room, live);
+    // Before anybody can hear of its end.
+    room.publish('created', live);
+    if (live.value.state.phase === 'running') room.publish('started', live);
     followExit(room, live, monitor);
     rollback.commit();
     return live;

@@ -22,6 +22,11 @@ export function followExit(room: Containers, live: LiveContainer, monitor: Monit
 export function finish(room: Containers, live: LiveContainer, exit: MonitorExit): void {
   const { phase } = live.value.state;
   if (phase === 'exited' || phase === 'removing') return;
+  // The word of its start was overtaken.
+  if (phase === 'created' && exit.startedAtNs > 0n) {
+    room.apply(live, { event: 'started', atNs: exit.startedAtNs });
+    room.publish('started', live);
+  }
   room.apply(live, { event: 'exited', exit: explainExit(room, live, exit) });
   live.monitor = undefined;
   live.cleaned = clean(room, live, exit.lost);

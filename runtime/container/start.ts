@@ -20,9 +20,11 @@ export async function startContainer(
       try {
         const { atNs } = await monitor.start();
         failpoint('container.start.after-release');
-        // A short command may have ended already; its exit says when it started.
-        if (live.value.state.phase === 'created') room.apply(live, { event: 'started', atNs });
-        room.publish('started', live);
+        // A short command may have ended already, and that was told.
+        if (live.value.state.phase === 'created') {
+          room.apply(live, { event: 'started', atNs });
+          room.publish('started', live);
+        }
       } catch (error) {
         await live.ended;
         throw error instanceof StepError && live.plan !== undefined

@@ -119,7 +119,7 @@ async function adopt(
   if (next.phase === 'ready') {
     live.pause = next.pause;
     room.watchPause(live, pidfdOpen(next.pause.pid));
-  }
+  } else if (state.phase === 'ready') room.publish('notready', live);
   deps.logger.info('sandbox adopted', { podSandboxId: record.id, phase: next.phase });
 }
 
