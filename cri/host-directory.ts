@@ -8,7 +8,7 @@ import { isErrno } from '../runtime/errors.js';
  * @returns what unmakes those that did not exist before, as far as they are still empty
  */
 export async function makeHostDirectory(directory: string): Promise<() => Promise<void>> {
-  const first = await mkdir(directory, { recursive: true, mode: 0o755 });
+  const first = await makeWithParents(directory);
   return async () => {
     if (first === undefined) return;
     for (
@@ -24,4 +24,15 @@ export async function makeHostDirectory(directory: string): Promise<() => Promis
       }
     }
   };
+}
+
+/** Where the disk is full, Node says of a directory in the middle that it is not there: the plain call tells the truth. */
+async function makeWithParents(directory: string): Promise<string | undefined> {
+  try {
+    return await mkdir(directory, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT') || !(error instanceof Error) || !('path' in error)) throw error;
+    await mkdir(String(error.path), { mode: 0o755 });
+    return makeWithParents(directory);
+  }
 }

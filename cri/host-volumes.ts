@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import type { Rollback } from '../runtime/base/rollback.js';
-import { isErrno, wrapError } from '../runtime/errors.js';
+import { isErrno, wrapCondition } from '../runtime/errors.js';
 import { makeHostDirectory } from './host-directory.js';
 import type { VolumeMount } from './translate/mounts.js';
 
@@ -21,10 +21,18 @@ async function resolveSource({ hostPath, containerPath }: VolumeMount, rollback:
   try {
     return await realpath(hostPath).catch(async (error: unknown) => {
       if (!isErrno(error, 'ENOENT')) throw error;
-      rollback.add('volume source', await makeHostDirectory(hostPath));
-      return realpath(hostPath);
+      return makeSource(hostPath, rollback);
     });
   } catch (error) {
-    throw wrapError(`mount ${containerPath} (bind from ${hostPath})`, error);
+    throw wrapCondition(`mount ${containerPath} (bind from ${hostPath})`, error);
+  }
+}
+
+async function makeSource(hostPath: string, rollback: Rollback): Promise<string> {
+  try {
+    rollback.add('volume source', await makeHostDirectory(hostPath));
+    return await realpath(hostPath);
+  } catch (error) {
+    throw wrapCondition(`there is no ${hostPath}, and a directory cannot be made there`, error);
   }
 }

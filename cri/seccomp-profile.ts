@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { constants } from 'node:fs';
-import { RuntimeError, wrapError } from '../runtime/errors.js';
+import { RuntimeError, wrapCondition } from '../runtime/errors.js';
 import type { Seccomp } from '../runtime/spec/types.js';
 import type { Runtime } from '../runtime/index.js';
 import type { SeccompChoice } from './translate/security.js';
@@ -22,7 +22,7 @@ export async function loadSeccomp(
       try {
         return profiles.parseProfile(await readProfile(choice.path), capabilities);
       } catch (error) {
-        throw wrapError('seccomp profile', error, choice.path);
+        throw wrapCondition('seccomp profile', error, choice.path);
       }
   }
 }

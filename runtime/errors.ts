@@ -67,7 +67,15 @@ export interface ErrorEvidence {
 
 function formatMessage(op: string, { subject, cause }: ErrorContext): string {
   const head = subject === undefined ? op : `${op} ${subject}`;
-  return cause === undefined ? head : `${head}: ${messageOf(cause)}`;
+  return cause === undefined ? head : `${head}: ${messageBelow(head, cause)}`;
+}
+
+/** Node's own errors end in the call and its path, which the words before have named already. */
+function messageBelow(head: string, cause: unknown): string {
+  const text = messageOf(cause);
+  if (!(cause instanceof Error) || !('path' in cause) || !('syscall' in cause)) return text;
+  const end = `, ${String(cause.syscall)} '${String(cause.path)}'`;
+  return head.includes(String(cause.path)) && text.endsWith(end) ? text.slice(0, -end.length) : text;
 }
 
 /** The text of anything that was thrown. */
@@ -88,6 +96,16 @@ export function wrapError(
     reason: error instanceof RuntimeError ? error.reason : undefined,
     evidence,
   });
+}
+
+/**
+ * As {@link wrapError}, of something that a request needs and that is not itself what the request is about: a file that
+ * is not there must not be taken for a container that is not there.
+ */
+export function wrapCondition(op: string, error: unknown, subject?: string): RuntimeError {
+  const { code, reason } = wrapError(op, error);
+  const isAbout = code === 'NotFound' || code === 'AlreadyExists';
+  return new RuntimeError(isAbout ? 'FailedPrecondition' : code, op, { subject, cause: error, reason });
 }
 
 /** The evidence of an error and of everything that caused it; of each kind the outermost counts. */

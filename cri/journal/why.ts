@@ -1,7 +1,7 @@
 import type { Runtime } from '../../runtime/index.js';
 import { RuntimeError } from '../../runtime/errors.js';
 import { quote, refuse } from '../translate/check.js';
-import { type JournalEntry, type Subject, isTrouble } from './entry.js';
+import { type Failure, type JournalEntry, type Subject, isTrouble } from './entry.js';
 import type { Journal } from './journal.js';
 import { type Life, livesOf } from './life.js';
 import { readLogTail } from './log-tail.js';
@@ -68,12 +68,18 @@ function troubleOf({ entries }: Life): JournalEntry | undefined {
   return trouble;
 }
 
-function sentenceOf({ failure, exit, subject }: JournalEntry, life: ExplainedLife): string {
-  if (failure !== undefined) return failure.sentence;
+function sentenceOf({ what, failure, exit, subject }: JournalEntry, life: ExplainedLife): string {
+  if (failure !== undefined) return `${what} ${nameOf(subject)}: ${withoutObject(failure, what)}`;
   if (exit === undefined) return '';
   const message = exit.message === '' ? `exited with status ${exit.code}` : exit.message;
   const own = exit.reason === 'Error' && exit.signal === 0 ? lastWords(life) : '';
   return `${nameOf(subject)}: ${message}${own}`;
+}
+
+/** What went wrong without the word for the kubelet, and without what was tried on which long id. */
+function withoutObject({ sentence, reason }: Failure, what: string): string {
+  const plain = sentence.startsWith(`${reason}: `) ? sentence.slice(`${reason}: `.length) : sentence;
+  return plain.startsWith(`${what} `) ? plain.replace(/^.*?: /, '') : plain;
 }
 
 /** A program that ends itself says why in its log, if anywhere. */

@@ -1,5 +1,5 @@
 import type { RunPodSandboxRequest, RunPodSandboxResponse } from '../../protos/gen/cri/runtime/v1/api.js';
-import { wrapError } from '../../runtime/errors.js';
+import { wrapCondition } from '../../runtime/errors.js';
 import { makeHostDirectory } from '../host-directory.js';
 import { readHostFiles } from '../host.js';
 import type { Call } from '../rpc.js';
@@ -28,6 +28,6 @@ async function makeLogDirectory(directory: string): Promise<() => Promise<void>>
   try {
     return await makeHostDirectory(directory);
   } catch (error) {
-    throw wrapError('log directory', error, directory);
+    throw wrapCondition('make log directory', error, directory);
   }
 }

@@ -152,10 +152,10 @@ describe('user', () => {
     }
 
     for (const [name, asked, image, code] of [
-      ['a name that passwd lacks', { username: 'nobody' }, '', 'NotFound'],
-      ['a name whose entry is broken', { username: 'broken' }, '', 'NotFound'],
-      ['a name whose entry has no 32-bit id', { username: 'toobig' }, '', 'NotFound'],
-      ['a group that the image lacks', {}, '0:nogroup', 'NotFound'],
+      ['a name that passwd lacks', { username: 'nobody' }, '', 'InvalidArgument'],
+      ['a name whose entry is broken', { username: 'broken' }, '', 'InvalidArgument'],
+      ['a name whose entry has no 32-bit id', { username: 'toobig' }, '', 'InvalidArgument'],
+      ['a group that the image lacks', {}, '0:nogroup', 'InvalidArgument'],
       ['a number out of range that is also a name', {}, '4294967296', 'InvalidArgument'],
       ['a negative uid', { uid: -1n }, '', 'InvalidArgument'],
       ['a uid of 33 bits', { uid: 4294967296n }, '', 'InvalidArgument'],

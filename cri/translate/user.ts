@@ -85,8 +85,8 @@ export function resolveUser(request: UserRequest, imageUser: string, files: User
   const passwd = parsePasswd(files.passwd ?? '');
   const entry = passwd.find(({ name, uid }) => (user.kind === 'id' ? uid === user.id : name === user.name));
   if (user.kind === 'name' && entry === undefined) {
-    throw new RuntimeError('NotFound', `user ${quote(user.name)}`, {
-      cause: 'no such entry in /etc/passwd of the image',
+    throw new RuntimeError('InvalidArgument', `user ${quote(user.name)}`, {
+      cause: 'no such entry in /etc/passwd of the image (a number needs none)',
     });
   }
   const groups = parseGroup(files.group ?? '');
@@ -120,8 +120,8 @@ function resolveGroup(group: Principal, groups: readonly GroupEntry[]): number {
   if (group.kind === 'id') return group.id;
   const entry = groups.find(({ name }) => name === group.name);
   if (entry === undefined) {
-    throw new RuntimeError('NotFound', `group ${quote(group.name)}`, {
-      cause: 'no such entry in /etc/group of the image',
+    throw new RuntimeError('InvalidArgument', `group ${quote(group.name)}`, {
+      cause: 'no such entry in /etc/group of the image (a number needs none)',
     });
   }
   return entry.gid;

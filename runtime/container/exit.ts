@@ -3,6 +3,7 @@ import { fileBatch } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import { messageOf } from '../errors.js';
 import type { Monitor, MonitorExit } from './deps.js';
+import { exitMessage } from './exit-message.js';
 import { printContainerState } from './record.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { Exit } from './types.js';
@@ -84,7 +85,7 @@ function explainExit({ deps }: Containers, live: LiveContainer, exit: MonitorExi
       live.plan === undefined ? failure.detail : messageOf(deps.plans.explain(live.plan, failure));
     return { ...base, reason: 'StartError', message };
   }
-  if (oomKilled) return { ...base, reason: 'OOMKilled', message: '' };
-  if (code === 0) return { ...base, reason: 'Completed', message: '' };
-  return { ...base, reason: 'Error', message: signal === 0 ? '' : `killed by signal ${signal}` };
+  const message = exitMessage(exit, live.stop, live.value.spec.linux?.resources?.memory?.limit);
+  if (oomKilled) return { ...base, reason: 'OOMKilled', message };
+  return { ...base, reason: code === 0 ? 'Completed' : 'Error', message };
 }

@@ -12,6 +12,10 @@ export interface StopInProgress {
   timer: NodeJS.Timeout | undefined;
   /** Settles when the first signal was sent. */
   signalled: Promise<void>;
+  readonly firstSignal: number;
+  readonly beganAtMs: number;
+  /** How long the first signal was given before SIGKILL; undefined as long as that was not sent. */
+  waitedMs: number | undefined;
 }
 
 /**
@@ -29,9 +33,16 @@ export async function stopContainer(
   // A created container's init waits on its fifo and never ran: there is nothing it could do with a stop signal.
   const immediate = timeoutMs <= 0 || live.value.state.phase === 'created';
   if (live.stop === undefined) {
-    live.stop = { deadlineMs, timer: undefined, signalled: Promise.resolve() };
-    const { stopSignal } = live.value.request;
-    live.stop.signalled = send(room, live, immediate ? SIGKILL : stopSignal);
+    const firstSignal = immediate ? SIGKILL : live.value.request.stopSignal;
+    live.stop = {
+      deadlineMs,
+      timer: undefined,
+      signalled: Promise.resolve(),
+      firstSignal,
+      beganAtMs: performance.now(),
+      waitedMs: undefined,
+    };
+    live.stop.signalled = send(room, live, firstSignal);
     if (!immediate) arm(room, live, live.stop);
     void live.ended.then(() => {
       clearTimeout(live.stop?.timer);
@@ -39,7 +50,7 @@ export async function stopContainer(
     });
   } else if (deadlineMs < live.stop.deadlineMs) {
     live.stop.deadlineMs = deadlineMs;
-    if (immediate) live.stop.signalled = send(room, live, SIGKILL);
+    if (immediate) live.stop.signalled = kill(room, live, live.stop);
     else arm(room, live, live.stop);
   }
   await live.stop.signalled;
@@ -51,11 +62,16 @@ export function isAlive(live: LiveContainer): boolean {
   return phase === 'created' || phase === 'running' || phase === 'paused';
 }
 
+function kill(room: Containers, live: LiveContainer, stop: StopInProgress): Promise<void> {
+  stop.waitedMs = performance.now() - stop.beganAtMs;
+  return send(room, live, SIGKILL);
+}
+
 function arm(room: Containers, live: LiveContainer, stop: StopInProgress): void {
   clearTimeout(stop.timer);
   const waitMs = Math.min(Math.max(0, stop.deadlineMs - performance.now()), MAX_TIMER_MS);
   stop.timer = setTimeout(() => {
-    stop.signalled = send(room, live, SIGKILL).catch((error: unknown) => {
+    stop.signalled = kill(room, live, stop).catch((error: unknown) => {
       room.deps.logger.error('killing a container failed', {
         containerId: live.value.id,
         error: String(error),

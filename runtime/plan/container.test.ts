@@ -447,7 +447,7 @@ describe('a container from its plan', function () {
       await writeFile(path.join(layer.path, 'data'), 'not a program', { mode: 0o755 });
       await writeFile(path.join(layer.path, 'script'), '#!/no/such/shell\n', { mode: 0o755 });
       expect(await start({ args: ['/data'] }, [layer.name])).to.equal(
-        'exec "/data": exec format error: wrong architecture or missing interpreter',
+        `exec "/data": exec format error: no program for this machine (${process.arch}), nor a script with #!`,
       );
       expect(await start({ args: ['/script'] }, [layer.name])).to.include('interpreter it names');
     });

@@ -1,4 +1,4 @@
-import { constants } from 'node:os';
+import { arch, constants } from 'node:os';
 import { expect } from 'chai';
 import { type StepFailure, SystemError } from '../errors.js';
 import { errnoName, explainFailure } from './explain.js';
@@ -42,7 +42,7 @@ describe('the explanation of a failed step', () => {
     [
       exec('/foo'),
       errno.ENOEXEC,
-      'exec "/foo": exec format error: wrong architecture or missing interpreter',
+      `exec "/foo": exec format error: no program for this machine (${arch()}), nor a script with #!`,
       'InvalidArgument',
     ],
     [exec('/foo'), errno.ENOMEM, 'exec "/foo": out of memory (call)', 'ResourceExhausted'],

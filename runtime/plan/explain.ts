@@ -1,4 +1,4 @@
-import { constants } from 'node:os';
+import { arch, constants } from 'node:os';
 import { type ErrorCode, RuntimeError, type StepFailure, SystemError } from '../errors.js';
 import { MOUNT_ATTR_RDONLY } from './kernel.js';
 import { kindOfCode } from './layout.js';
@@ -93,7 +93,8 @@ function execHint(step: PlanStep | undefined, { detail }: StepFailure, name: str
       : 'executable file not found in $PATH';
   }
   if (name === 'EACCES') return 'permission denied: not executable';
-  if (name === 'ENOEXEC') return 'exec format error: wrong architecture or missing interpreter';
+  if (name === 'ENOEXEC')
+    return `exec format error: no program for this machine (${arch()}), nor a script with #!`;
   if (name === 'E2BIG') return 'argument list too long';
   return name === 'ENOTDIR' ? 'a component of the path is not a directory' : undefined;
 }

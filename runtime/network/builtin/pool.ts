@@ -28,7 +28,7 @@ export class AddressPool {
     if (BigInt(this.taken.size) >= count) {
       throw new RuntimeError(
         'ResourceExhausted',
-        `network pool ${printSubnet(this.subnet)} has no free address`,
+        `network pool ${printSubnet(this.subnet)} has no free address (each pod takes one: remove pods, or widen it)`,
       );
     }
     while (this.taken.has(this.next)) this.advance();
