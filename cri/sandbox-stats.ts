@@ -1,9 +1,8 @@
 import type { PodSandboxStats } from '../protos/gen/cri/runtime/v1/api.js';
-import type { ContainerStats } from '../runtime/container/types.js';
 import type { Sandbox } from '../runtime/sandbox/types.js';
 import type { CpuRates } from './cpu-rates.js';
 import type { Runtime } from '../runtime/index.js';
-import { hasFigures } from './stats.js';
+import { groupBySandbox, hasFigures } from './stats.js';
 import { toCriSandboxStats } from './translate/stats-answer.js';
 
 /** Reads the figures of sandboxes with their containers', all at once. */
@@ -20,13 +19,7 @@ export async function readSandboxStats(
     runtime.sandboxes.stats([...ids]),
     runtime.containers.stats(containers.map((container) => container.id)),
   ]);
-  const bySandbox = new Map<string, ContainerStats[]>();
-  for (const stats of ofContainers) {
-    const { sandboxId } = stats.container.request;
-    const known = bySandbox.get(sandboxId);
-    if (known === undefined) bySandbox.set(sandboxId, [stats]);
-    else known.push(stats);
-  }
+  const bySandbox = groupBySandbox(ofContainers);
   return readings.map((reading) =>
     toCriSandboxStats(reading, bySandbox.get(reading.sandbox.id) ?? [], (id, value) =>
       cpuRates.read(id, value),

@@ -1,5 +1,5 @@
 import type { ContainerStats as CriContainerStats } from '../protos/gen/cri/runtime/v1/api.js';
-import type { Container } from '../runtime/container/types.js';
+import type { Container, ContainerStats } from '../runtime/container/types.js';
 import type { CpuRates } from './cpu-rates.js';
 import type { Runtime } from '../runtime/index.js';
 import { toCriContainerStats } from './translate/stats-answer.js';
@@ -17,4 +17,18 @@ export async function readContainerStats(
 ): Promise<CriContainerStats[]> {
   const stats = await runtime.containers.stats(containers.map((container) => container.id));
   return stats.map((reading) => toCriContainerStats(reading, (id, value) => cpuRates.read(id, value)));
+}
+
+/** The figures of containers by their sandbox' id. */
+export function groupBySandbox(
+  figures: readonly ContainerStats[],
+): ReadonlyMap<string, readonly ContainerStats[]> {
+  const groups = new Map<string, ContainerStats[]>();
+  for (const stats of figures) {
+    const { sandboxId } = stats.container.request;
+    const group = groups.get(sandboxId);
+    if (group === undefined) groups.set(sandboxId, [stats]);
+    else group.push(stats);
+  }
+  return groups;
 }

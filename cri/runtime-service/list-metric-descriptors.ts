@@ -1,3 +1,5 @@
-import { unimplemented } from '../unimplemented.js';
+import { encodedDescriptors } from '../pod-metrics/families.js';
 
-export const listMetricDescriptors = unimplemented('pod metrics');
+export function listMetricDescriptors(): Buffer {
+  return encodedDescriptors();
+}
