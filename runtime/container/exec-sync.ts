@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { openCapture, type Capture } from '../../native/capture.js';
 import { closeFd } from '../../native/index.js';
 import { within } from '../base/deadline.js';
@@ -11,6 +10,7 @@ import {
   type MonitorExecution,
   type SeccompProgram,
 } from './deps.js';
+import { withExecCgroup } from './exec-cgroup.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { ExecRequest, ExecResult } from './types.js';
 
@@ -32,31 +32,23 @@ export async function execSync(
   if (live.value.state.phase !== 'running' || monitor === undefined) {
     throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
   }
-  const [cgroup, seccomp] = await Promise.all([
-    deps.cgroups.open(live.value.cgroupPath).createExec(`exec-${randomBytes(6).toString('hex')}`),
-    seccompOf(room, live),
-  ]);
-  const plan = execPlan(room, live, { argv: request.argv, tty: false, join: cgroup.join, seccomp });
-  const stdout = openCapture(MAX_OUTPUT_BYTES);
-  const stderr = openCapture(MAX_OUTPUT_BYTES);
-  try {
-    const execution = await launch(monitor, {
-      plan: deps.plans.encode(plan),
-      stdout,
-      stderr,
-      cgroupPath: cgroup.path,
-    });
-    const exitCode = await outcome(execution, request, signal);
-    return { stdout: stdout.finish(), stderr: stderr.finish(), exitCode };
-  } catch (error) {
-    stdout.finish();
-    stderr.finish();
-    if (error instanceof StepError) {
-      await cgroup.remove();
-      throw deps.plans.explain(plan, error.failure);
+  const seccomp = await seccompOf(room, live);
+  return withExecCgroup(room, live, async (cgroup, ended) => {
+    const plan = execPlan(room, live, { argv: request.argv, tty: false, join: cgroup.join, seccomp });
+    const stdout = openCapture(MAX_OUTPUT_BYTES);
+    const stderr = openCapture(MAX_OUTPUT_BYTES);
+    try {
+      const encoded = deps.plans.encode(plan);
+      const execution = await launch(monitor, { plan: encoded, stdout, stderr, cgroupPath: cgroup.path });
+      const exitCode = await outcome(execution, request, signal);
+      ended();
+      return { stdout: stdout.finish(), stderr: stderr.finish(), exitCode };
+    } catch (error) {
+      stdout.finish();
+      stderr.finish();
+      throw error instanceof StepError ? deps.plans.explain(plan, error.failure) : error;
     }
-    throw error;
-  }
+  });
 }
 
 interface ExecCommand {

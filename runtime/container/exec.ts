@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { closeFd, setWindowSize, type Fd } from '../../native/index.js';
 import { RuntimeError } from '../errors.js';
 import { StepError, type MonitorExecution } from './deps.js';
+import { withExecCgroup } from './exec-cgroup.js';
 import { execPlan, seccompOf } from './exec-sync.js';
 import { openPipes, type Pipes } from './pipes.js';
 import type { Containers, LiveContainer } from './service.js';
@@ -19,33 +19,33 @@ export async function execSession(
   if (live.value.state.phase !== 'running' || monitor === undefined) {
     throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
   }
-  const [cgroup, seccomp] = await Promise.all([
-    deps.cgroups.open(live.value.cgroupPath).createExec(`exec-${randomBytes(6).toString('hex')}`),
-    seccompOf(room, live),
-  ]);
-  const plan = execPlan(room, live, { argv, tty, join: cgroup.join, seccomp });
-  const pipes = openPipes(tty ? { stdin: true, stdout: true, stderr: false } : request);
-  try {
-    const encoded = deps.plans.encode(plan);
-    const ends = tty ? { tty } : pipes.ends;
-    const execution = await monitor.exec({ plan: encoded, cgroupPath: cgroup.path, ...ends });
-    const session = sessionOf(execution, pipes);
+  const seccomp = await seccompOf(room, live);
+  return withExecCgroup(room, live, async (cgroup, ended) => {
+    const plan = execPlan(room, live, { argv, tty, join: cgroup.join, seccomp });
+    const pipes = openPipes(tty ? { stdin: true, stdout: true, stderr: false } : request);
     try {
-      if (execution.terminal !== undefined) startTerminal(room, execution.terminal, pipes);
+      const encoded = deps.plans.encode(plan);
+      const ends = tty ? { tty } : pipes.ends;
+      const execution = await monitor.exec({ plan: encoded, cgroupPath: cgroup.path, ...ends });
+      execution.exited.then(ended, ended);
+      return openSession(room, execution, pipes);
     } catch (error) {
-      session.close();
-      throw error;
+      pipes.destroy();
+      throw error instanceof StepError ? deps.plans.explain(plan, error.failure) : error;
+    } finally {
+      pipes.closeEnds();
     }
+  });
+}
+
+function openSession(room: Containers, execution: MonitorExecution, pipes: Pipes): Session {
+  const session = sessionOf(execution, pipes);
+  try {
+    if (execution.terminal !== undefined) startTerminal(room, execution.terminal, pipes);
     return session;
   } catch (error) {
-    pipes.destroy();
-    if (error instanceof StepError) {
-      await cgroup.remove();
-      throw deps.plans.explain(plan, error.failure);
-    }
+    session.close();
     throw error;
-  } finally {
-    pipes.closeEnds();
   }
 }
 

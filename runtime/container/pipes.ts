@@ -16,24 +16,41 @@ export interface Pipes {
 }
 
 export function openPipes({ stdin, stdout, stderr }: SessionRequest): Pipes {
-  const input = stdin ? openPipe('write') : undefined;
-  const output = stdout ? openPipe('read') : undefined;
-  const errors = stderr ? openPipe('read') : undefined;
-  const all = [input, output, errors].filter((made) => made !== undefined);
-  return {
-    ends: { stdin: input?.end, stdout: output?.end, stderr: errors?.end },
-    streams: { stdin: input?.stream, stdout: output?.stream, stderr: errors?.stream },
-    closeEnds: () => {
-      for (const { end } of all) closeFd(end);
-    },
-    destroy: () => {
-      for (const { stream } of all) stream.destroy();
-    },
+  const all: OpenPipe[] = [];
+  const open = (wanted: boolean, ours: 'read' | 'write'): OpenPipe | undefined => {
+    if (!wanted) return undefined;
+    const made = openPipe(ours);
+    all.push(made);
+    return made;
   };
+  const closeEnds = (): void => {
+    for (const { end } of all) closeFd(end);
+  };
+  const destroy = (): void => {
+    for (const { stream } of all) stream.destroy();
+  };
+  try {
+    const [input, output, errors] = [open(stdin, 'write'), open(stdout, 'read'), open(stderr, 'read')];
+    return {
+      ends: { stdin: input?.end, stdout: output?.end, stderr: errors?.end },
+      streams: { stdin: input?.stream, stdout: output?.stream, stderr: errors?.stream },
+      closeEnds,
+      destroy,
+    };
+  } catch (error) {
+    closeEnds();
+    destroy();
+    throw error;
+  }
+}
+
+interface OpenPipe {
+  readonly end: Fd;
+  readonly stream: net.Socket;
 }
 
 /** We read or write it; `end` is the process'. */
-function openPipe(ours: 'read' | 'write'): { readonly end: Fd; readonly stream: net.Socket } {
+function openPipe(ours: 'read' | 'write'): OpenPipe {
   const [readEnd, writeEnd] = pipe();
   const reads = ours === 'read';
   const stream = new net.Socket({ fd: reads ? readEnd : writeEnd, readable: reads, writable: !reads });

@@ -1,5 +1,13 @@
 import net from 'node:net';
-import { seqpacketOpen, seqpacketPair, spawn, waitPidfd, type Fd, type Packet } from '../../native/index.js';
+import {
+  pidfdSendSignal,
+  seqpacketOpen,
+  seqpacketPair,
+  spawn,
+  waitPidfd,
+  type Fd,
+  type Packet,
+} from '../../native/index.js';
 import { constants } from 'node:os';
 import { RuntimeError, SystemError } from '../errors.js';
 import { closeFds, openFile, withFds } from './descriptors.js';
@@ -48,12 +56,28 @@ async function connect(
         argv: ['podwright-init', 'connect', String(port)],
         fds: [theirs, null, null, netns],
       });
-      void waitPidfd(pidfd);
+      attend(pidfd, signal);
     } finally {
       closeFds([theirs]);
     }
     return socketOf(await answer);
   });
+}
+
+/** Reaps a helper; it is killed when nobody waits for its answer any more. */
+function attend(pidfd: Fd, signal: AbortSignal): void {
+  const kill = (): void => {
+    try {
+      pidfdSendSignal(pidfd, constants.signals.SIGKILL);
+    } catch {
+      // It has ended.
+    }
+  };
+  signal.addEventListener('abort', kill, { once: true });
+  const forget = (): void => {
+    signal.removeEventListener('abort', kill);
+  };
+  waitPidfd(pidfd).then(forget, forget);
 }
 
 /** The one packet that comes; the caller's abort and the helper's end come as an error. */
