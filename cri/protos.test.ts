@@ -11,14 +11,23 @@ type Enum = descriptorPb.EnumDescriptorProto;
 const protos = new URL('../../protos/', import.meta.url);
 
 describe('protobuf definitions', () => {
-  for (const { proto, facts } of [
-    { proto: 'cri/runtime/v1/api.proto', facts: 'cri-v1.txt' },
-    { proto: 'criu/rpc.proto', facts: 'criu-rpc.txt' },
+  for (const { files, facts } of [
+    { files: ['cri/runtime/v1/api.proto'], facts: 'cri-v1.txt' },
+    { files: ['criu/rpc.proto'], facts: 'criu-rpc.txt' },
+    {
+      files: [
+        'containerd/services/version/v1/version.proto',
+        'containerd/services/containers/v1/containers.proto',
+        'containerd/services/tasks/v1/tasks.proto',
+        'containerd/v1/types/task.proto',
+      ],
+      facts: 'cadvisor.txt',
+    },
   ]) {
-    it(`${proto} is ${facts}, row by row`, async () => {
-      const file = await readDescriptor(proto);
+    it(`${files.join(' and ')} are ${facts}, row by row`, async () => {
+      const descriptors = await Promise.all(files.map(readDescriptor));
       const expected = (await readFile(new URL(`facts/${facts}`, protos), 'utf8')).trimEnd().split('\n');
-      expect(describeFile(file).sort()).to.deep.equal(expected.sort());
+      expect(descriptors.flatMap(describeFile).sort()).to.deep.equal(expected.sort());
     });
   }
 
@@ -126,8 +135,9 @@ function mapEntryName(field: Field, prefix: string): string | undefined {
   return shortName(field.getTypeName(), prefix).split('.')[1];
 }
 
-function shortName(typeName: string | undefined, prefix: string): string {
-  return (typeName ?? '').startsWith(prefix) ? (typeName ?? '').slice(prefix.length) : (typeName ?? '');
+/** Without the package, if it is that of the file. */
+function shortName(typeName = '', prefix: string): string {
+  return typeName.startsWith(prefix) ? typeName.slice(prefix.length) : typeName.replace(/^\./, '');
 }
 
 function line(kind: string, name: string, rows: readonly string[]): string {

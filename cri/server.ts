@@ -5,6 +5,14 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ImageServiceService, RuntimeServiceService } from '../protos/gen/cri/runtime/v1/api.js';
 import { within } from '../runtime/base/deadline.js';
 import { RuntimeError, isErrno, wrapError } from '../runtime/errors.js';
+import {
+  ContainersService,
+  TasksService,
+  VersionService,
+  containersService,
+  tasksService,
+  versionService,
+} from './cadvisor/index.js';
 import { imageService } from './image-service/index.js';
 import { explainHandlers, explainService } from './journal/service.js';
 import { acceptEncoded, implementService } from './rpc.js';
@@ -37,6 +45,7 @@ export async function serve(services: Services, socket: string): Promise<CriServ
     acceptEncoded(ImageServiceService),
     implementService(ImageServiceService, imageService, services),
   );
+  addCadvisorServices(server, services);
   server.addService(explainService, implementService(explainService, explainHandlers, services));
   try {
     await claim(server, socket);
@@ -46,6 +55,13 @@ export async function serve(services: Services, socket: string): Promise<CriServ
   }
   const inode = (await lstat(socket, { bigint: true })).ino;
   return { socket, close: (graceMs) => close(server, socket, inode, graceMs) };
+}
+
+/** What cAdvisor asks of a runtime is asked on the same socket. */
+function addCadvisorServices(server: Server, services: Services): void {
+  server.addService(VersionService, implementService(VersionService, versionService, services));
+  server.addService(ContainersService, implementService(ContainersService, containersService, services));
+  server.addService(TasksService, implementService(TasksService, tasksService, services));
 }
 
 /** Longest path a socket address holds (man 7 unix), less its NUL. */

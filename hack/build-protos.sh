@@ -6,7 +6,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root/protos"
 
-sources=(cri/runtime/v1/api.proto criu/rpc.proto buf.yaml buf.gen.cri.yaml buf.gen.criu.yaml
+sources=(cri/runtime/v1/api.proto criu/rpc.proto containerd/*/*/*.proto containerd/*/*/*/*.proto
+  buf.yaml buf.gen.cri.yaml buf.gen.criu.yaml buf.gen.cadvisor.yaml
   ../hack/build-protos.sh ../node_modules/ts-proto/package.json)
 stamp=gen/descriptors.binpb
 
@@ -34,6 +35,7 @@ scratch=$(mktemp -d "$root/protos/.gen.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 buf generate --template buf.gen.cri.yaml -o "$scratch"
 buf generate --template buf.gen.criu.yaml -o "$scratch"
+buf generate --template buf.gen.cadvisor.yaml -o "$scratch"
 buf build -o "$scratch/gen/descriptors.binpb"
 rm -rf gen
 mv "$scratch/gen" gen

@@ -47,12 +47,12 @@ export interface MountClient {
 }
 
 /** @throws DataLoss if the record is not one of ours */
-export function podClientOf(sandbox: Sandbox): PodClient {
+export function podClientOf(sandbox: Pick<Sandbox, 'id' | 'request'>): PodClient {
   return checkVersion(sandbox.id, sandbox.request.client) as PodClient;
 }
 
 /** @throws DataLoss if the record is not one of ours */
-export function containerClientOf(container: Container): ContainerClient {
+export function containerClientOf(container: Pick<Container, 'id' | 'request'>): ContainerClient {
   return checkVersion(container.id, container.request.client) as ContainerClient;
 }
 
