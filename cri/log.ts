@@ -29,6 +29,8 @@ export function openLog({ level, format: form, stream }: LogOptions): Logger {
   const write =
     (entryLevel: LogLevel) =>
     (message: string, fields?: Fields): void => {
+      // Winston makes an entry of everything, and drops it at the end of its pipeline.
+      if (!logger.isLevelEnabled(entryLevel)) return;
       // Winston merges what it is given into the entry itself: fields stay apart, so that none can replace the message.
       logger.log(entryLevel, { message, fields });
     };

@@ -30,6 +30,7 @@ const operationOf: Readonly<Record<string, Operation>> = {
   'container.create.after-record': 'create',
   'snapshot.prepare.after-directories': 'create',
   'container.create.after-snapshot': 'create',
+  'container.create.after-cgroup': 'create',
   'container.create.after-monitor': 'create',
   'container.start.after-release': 'start',
   'container.remove.after-cgroup': 'remove',

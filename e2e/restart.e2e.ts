@@ -302,8 +302,8 @@ describe('a daemon that finds its pods hurt', () => {
     const pod = await runPod(bed, 'torn-state');
     const container = await runContainer(bed, pod, containerConfig(bed, 'main', count));
     await daemon.stop();
-    await truncate(path.join(daemon.instance.root, 'containers', container.id, 'state.json'), 5);
-    await truncate(path.join(daemon.instance.root, 'pods', pod.id, 'state.json'), 5);
+    await truncate(path.join(daemon.instance.state, 'containers', container.id, 'state.json'), 5);
+    await truncate(path.join(daemon.instance.state, 'pods', pod.id, 'state.json'), 5);
     await daemon.start();
     expect((await statusOf(bed, container.id)).state).to.equal(CONTAINER_RUNNING);
     expect(await podState(bed, pod)).to.equal(SANDBOX_NOTREADY);
@@ -398,6 +398,7 @@ async function pretendReboot({ daemon: { instance } }: Bed): Promise<void> {
   await writeFile(path.join(instance.state, 'boot-id'), other);
   for (const room of ['pods', 'containers']) {
     for (const id of await readdir(path.join(instance.root, room))) {
+      await rm(path.join(instance.state, room, id, 'state.json'), { force: true });
       const file = path.join(instance.root, room, id, 'record.json');
       const record = JSON.parse(await readFile(file, 'utf8')) as object;
       await writeFile(file, JSON.stringify({ ...record, bootId: other }));

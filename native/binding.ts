@@ -19,6 +19,15 @@ export interface Walk {
  * The functions of podwright.node as they are: positional arguments, handles by id, callbacks instead of promises
  * where the event loop is polled. Wrong types throw TypeError, everything else {@link SystemError}.
  */
+/** One entry of each per file operation: kind, path, content or second path, mode, whether a result that stands already is taken. */
+export type FileColumns = [
+  kinds: readonly number[],
+  paths: readonly string[],
+  texts: readonly (string | Uint8Array)[],
+  modes: readonly number[],
+  lenient: readonly number[],
+];
+
 export interface Binding {
   setErrorClass(errorClass: typeof SystemError): void;
 
@@ -98,18 +107,14 @@ export interface Binding {
   inotifyRemove(id: HandleId, watch: number): void;
 
   readFiles(paths: readonly string[]): Promise<readonly (string | SystemError)[]>;
+  readFilesSync(paths: readonly string[]): readonly (string | SystemError)[];
   processCounts(
     directories: readonly string[],
   ): Promise<
     readonly (readonly [processes: number, descriptors: number, sockets: number] | undefined)[]
   >;
-  fileBatch(
-    kinds: readonly number[],
-    paths: readonly string[],
-    texts: readonly (string | Uint8Array)[],
-    modes: readonly number[],
-    lenient: readonly number[],
-  ): Promise<void>;
+  fileBatch(...columns: FileColumns): Promise<void>;
+  fileBatchSync(...columns: FileColumns): void;
   openRemoval(parent: string, name: string): Walk;
   stepRemoval(walk: Walk, budgetMs: number): Promise<true | undefined>;
   openUsage(parent: string, name: string): Walk;

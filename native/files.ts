@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { binding } from './binding.js';
+import { binding, type FileColumns } from './binding.js';
 import { SystemError } from './system-error.js';
 
 export type FileResult = string | SystemError;
@@ -8,6 +8,14 @@ export type FileResult = string | SystemError;
 /** Reads many small files (kernel interfaces) in one hop of the thread pool; at most 1 MiB each, latin1. */
 export function readFiles(paths: readonly string[]): Promise<readonly FileResult[]> {
   return binding.readFiles(paths);
+}
+
+/**
+ * The same in the calling thread, which waits for it: only for a few small files of procfs or cgroupfs. These never wait
+ * for a device, and a hop of the thread pool costs more than they do.
+ */
+export function readFilesSync(paths: readonly string[]): readonly FileResult[] {
+  return binding.readFilesSync(paths);
 }
 
 export type FileOperation =
@@ -38,13 +46,25 @@ export type FileOperation =
  * with its `index`. What was done before it stays done: the caller undoes.
  */
 export function fileBatch(operations: readonly FileOperation[]): Promise<void> {
-  return binding.fileBatch(
+  return binding.fileBatch(...columns(operations));
+}
+
+/**
+ * The same in the calling thread, which waits for it: only for cgroupfs and tmpfs. These never wait for a device, and a
+ * hop of the thread pool costs more than they do.
+ */
+export function fileBatchSync(operations: readonly FileOperation[]): void {
+  binding.fileBatchSync(...columns(operations));
+}
+
+function columns(operations: readonly FileOperation[]): FileColumns {
+  return [
     operations.map(({ op }) => FILE_OPERATIONS.indexOf(op)),
     operations.map((operation) => operation.path),
     operations.map(textOf),
     operations.map((operation) => ('mode' in operation ? operation.mode : 0)),
     operations.map((operation) => (isLenient(operation) ? 1 : 0)),
-  );
+  ];
 }
 
 /** In the order of the addon's `Kind`. */

@@ -113,6 +113,18 @@ Outcome carry_out(const Operation &operation) {
     return Failure{"fileBatch", EINVAL, path};
 }
 
+// Stops at the first failure, whose place is left in `index`.
+Outcome carry_out_all(const std::vector<Operation> &operations, size_t &index) {
+    for (index = 0; index < operations.size(); index++)
+        if (Outcome outcome = carry_out(operations[index]))
+            return outcome;
+    return std::nullopt;
+}
+
+void add_index(Napi::Object error, size_t index) {
+    error.Set("index", static_cast<double>(index));
+}
+
 class FileBatch : public Work {
   public:
     FileBatch(Napi::Env env, std::vector<Operation> operations)
@@ -120,23 +132,19 @@ class FileBatch : public Work {
 
   private:
     std::optional<Failure> run() override {
-        for (index_ = 0; index_ < operations_.size(); index_++)
-            if (Outcome outcome = carry_out(operations_[index_]))
-                return outcome;
-        return std::nullopt;
+        return carry_out_all(operations_, index_);
     }
     void describe(Napi::Object error) override {
-        error.Set("index", static_cast<double>(index_));
+        add_index(error, index_);
     }
 
     std::vector<Operation> operations_;
     size_t index_ = 0;
 };
 
-// fileBatch(kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient:
-// number[])
-Napi::Value file_batch(const Napi::CallbackInfo &info) {
-    Napi::Env env = info.Env();
+// (kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient: number[]); nothing
+// where an exception is pending.
+std::optional<std::vector<Operation>> operations_of(const Napi::CallbackInfo &info) {
     Args args(info);
     std::vector<int64_t> kinds = args.integers(0);
     std::vector<std::string> paths = args.texts(1);
@@ -144,23 +152,47 @@ Napi::Value file_batch(const Napi::CallbackInfo &info) {
     std::vector<int64_t> modes = args.integers(3);
     std::vector<int64_t> lenient = args.integers(4);
     if (!args.ok())
-        return env.Undefined();
+        return std::nullopt;
     std::vector<Operation> operations;
     operations.reserve(kinds.size());
     for (size_t i = 0; i < kinds.size(); i++) {
         const Kind kind = static_cast<Kind>(kinds.at(i));
-        if ((kind == Kind::rename || kind == Kind::symlink) && texts.at(i).find('\0') != std::string::npos)
-            return throw_failure(env, {"argument", EINVAL, paths.at(i)});
+        if ((kind == Kind::rename || kind == Kind::symlink) && texts.at(i).find('\0') != std::string::npos) {
+            throw_failure(info.Env(), {"argument", EINVAL, paths.at(i)});
+            return std::nullopt;
+        }
         operations.push_back({kind, std::move(paths.at(i)), std::move(texts.at(i)),
                               static_cast<mode_t>(modes.at(i)), lenient.at(i) != 0});
     }
-    return Work::start(new FileBatch(env, std::move(operations)));
+    return operations;
+}
+
+Napi::Value file_batch(const Napi::CallbackInfo &info) {
+    std::optional<std::vector<Operation>> operations = operations_of(info);
+    if (!operations)
+        return info.Env().Undefined();
+    return Work::start(new FileBatch(info.Env(), std::move(*operations)));
+}
+
+Napi::Value file_batch_sync(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    std::optional<std::vector<Operation>> operations = operations_of(info);
+    if (!operations)
+        return env.Undefined();
+    size_t index = 0;
+    if (Outcome failure = carry_out_all(*operations, index)) {
+        Napi::Value error = to_error(env, *failure);
+        add_index(error.As<Napi::Object>(), index);
+        napi_throw(env, error);
+    }
+    return env.Undefined();
 }
 
 } // namespace
 
 void define_file_batch(Napi::Object exports) {
     define<file_batch>(exports, "fileBatch");
+    define<file_batch_sync>(exports, "fileBatchSync");
 }
 
 } // namespace podwright

@@ -14,51 +14,60 @@ struct FileContent {
     std::optional<Failure> failure;
 };
 
+// O_NONBLOCK: a fifo under the name must not hold the thread.
+FileContent read_file(const std::string &path, char *buffer) {
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!fd)
+        return {{}, Failure{"open", errno, path}};
+    size_t length = 0;
+    while (length <= MAX_FILE_BYTES) {
+        ssize_t count = read(fd.get(), buffer + length, MAX_FILE_BYTES + 1 - length);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return {{}, Failure{"read", errno, path}};
+        if (count == 0)
+            return {std::string(buffer, length), std::nullopt};
+        length += static_cast<size_t>(count);
+    }
+    return {{}, Failure{"read", EFBIG, path}};
+}
+
+std::vector<FileContent> read_all(const std::vector<std::string> &paths) {
+    auto buffer = std::make_unique_for_overwrite<char[]>(MAX_FILE_BYTES + 1);
+    std::vector<FileContent> contents;
+    contents.reserve(paths.size());
+    for (const std::string &path : paths)
+        contents.push_back(read_file(path, buffer.get()));
+    return contents;
+}
+
+Napi::Value to_array(Napi::Env env, const std::vector<FileContent> &contents) {
+    Napi::Array result = Napi::Array::New(env, contents.size());
+    for (uint32_t i = 0; i < contents.size(); i++) {
+        const FileContent &file = contents[i];
+        if (file.failure) {
+            result.Set(i, to_error(env, *file.failure));
+            continue;
+        }
+        napi_value text;
+        napi_create_string_latin1(env, file.content.data(), file.content.size(), &text);
+        result.Set(i, text);
+    }
+    return result;
+}
+
 class ReadFiles : public Work {
   public:
     ReadFiles(Napi::Env env, std::vector<std::string> paths) : Work(env), paths_(std::move(paths)) {}
 
   private:
     std::optional<Failure> run() override {
-        auto buffer = std::make_unique_for_overwrite<char[]>(MAX_FILE_BYTES + 1);
-        contents_.reserve(paths_.size());
-        for (const std::string &path : paths_)
-            contents_.push_back(read_file(path, buffer.get()));
+        contents_ = read_all(paths_);
         return std::nullopt;
     }
-
-    // O_NONBLOCK: a fifo under the name must not hold the thread.
-    static FileContent read_file(const std::string &path, char *buffer) {
-        UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-        if (!fd)
-            return {{}, Failure{"open", errno, path}};
-        size_t length = 0;
-        while (length <= MAX_FILE_BYTES) {
-            ssize_t count = read(fd.get(), buffer + length, MAX_FILE_BYTES + 1 - length);
-            if (count < 0 && errno == EINTR)
-                continue;
-            if (count < 0)
-                return {{}, Failure{"read", errno, path}};
-            if (count == 0)
-                return {std::string(buffer, length), std::nullopt};
-            length += static_cast<size_t>(count);
-        }
-        return {{}, Failure{"read", EFBIG, path}};
-    }
-
     Napi::Value result(Napi::Env env) override {
-        Napi::Array result = Napi::Array::New(env, contents_.size());
-        for (uint32_t i = 0; i < contents_.size(); i++) {
-            const FileContent &file = contents_[i];
-            if (file.failure) {
-                result.Set(i, to_error(env, *file.failure));
-                continue;
-            }
-            napi_value text;
-            napi_create_string_latin1(env, file.content.data(), file.content.size(), &text);
-            result.Set(i, text);
-        }
-        return result;
+        return to_array(env, contents_);
     }
 
     std::vector<std::string> paths_;
@@ -73,10 +82,19 @@ Napi::Value read_files(const Napi::CallbackInfo &info) {
     return Work::start(new ReadFiles(info.Env(), std::move(paths)));
 }
 
+Napi::Value read_files_sync(const Napi::CallbackInfo &info) {
+    Args args(info);
+    std::vector<std::string> paths = args.texts(0);
+    if (!args.ok())
+        return info.Env().Undefined();
+    return to_array(info.Env(), read_all(paths));
+}
+
 } // namespace
 
 void define_read_files(Napi::Object exports) {
     define<read_files>(exports, "readFiles");
+    define<read_files_sync>(exports, "readFilesSync");
 }
 
 } // namespace podwright

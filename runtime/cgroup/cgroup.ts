@@ -4,8 +4,10 @@ import { basename, dirname, join } from 'node:path';
 import {
   closeFd,
   fileBatch,
+  fileBatchSync,
   openat2,
   readFiles,
+  readFilesSync,
   watchPriority,
   type FileOperation,
 } from '../../native/index.js';
@@ -95,7 +97,7 @@ export class FsCgroup implements Cgroup {
   async processes(): Promise<readonly number[]> {
     const pids: number[] = [];
     for (const directory of await this.treeOf(this.processDirectory)) {
-      const [text] = await readFiles([join(directory, 'cgroup.procs')]);
+      const [text] = readFilesSync([join(directory, 'cgroup.procs')]);
       if (typeof text === 'string')
         pids.push(
           ...text
@@ -182,10 +184,10 @@ export class FsCgroup implements Cgroup {
   async isFrozen(): Promise<boolean> {
     const freezer = this.directories.get('freezer');
     if (freezer !== undefined) {
-      const [state] = await readFiles([join(freezer, 'freezer.state')]);
+      const [state] = readFilesSync([join(freezer, 'freezer.state')]);
       return typeof state === 'string' && state.trim() === 'FROZEN';
     }
-    return (await this.event('frozen')) === '1';
+    return this.event('frozen') === '1';
   }
 
   async untilEmpty(signal: AbortSignal): Promise<void> {
@@ -201,7 +203,7 @@ export class FsCgroup implements Cgroup {
         'this host has neither a unified cgroup tree nor a freezer',
       );
     const directory = join(base, name);
-    await fileBatch([{ op: 'mkdir', path: directory, mode: 0o755 }]);
+    fileBatchSync([{ op: 'mkdir', path: directory, mode: 0o755 }]);
     const { v1TasksPaths, unifiedPath } = this.join;
     return {
       path: directory,
@@ -214,25 +216,25 @@ export class FsCgroup implements Cgroup {
               unifiedPath,
             }
           : { v1TasksPaths, unifiedPath: directory },
-      remove: () => fileBatch([{ op: 'rmdir', path: directory, missingOk: true }]),
+      remove: async () => fileBatchSync([{ op: 'rmdir', path: directory, missingOk: true }]),
     };
   }
 
   async destroy(): Promise<void> {
-    if (await this.removeEmpty()) return;
+    if (this.removeEmpty()) return;
     await this.kill();
     await this.remove();
   }
 
   async remove(): Promise<void> {
-    if (!(await this.removeEmpty())) await this.removeTrees([...new Set(this.directories.values())]);
+    if (!this.removeEmpty()) await this.removeTrees([...new Set(this.directories.values())]);
   }
 
   /** False: something is in it, a process or a cgroup. */
-  private async removeEmpty(): Promise<boolean> {
+  private removeEmpty(): boolean {
     const roots = [...new Set(this.directories.values())];
     try {
-      await fileBatch(roots.map((directory) => ({ op: 'rmdir', path: directory, missingOk: true })));
+      fileBatchSync(roots.map((directory) => ({ op: 'rmdir', path: directory, missingOk: true })));
       return true;
     } catch (error) {
       if (!isErrno(error, 'EBUSY', 'ENOTEMPTY')) throw error;
@@ -271,8 +273,8 @@ export class FsCgroup implements Cgroup {
   }
 
   /** A value of cgroup.events; undefined when the cgroup is gone. */
-  private async event(key: string): Promise<string | undefined> {
-    const [text] = await readFiles([join(this.processDirectory, 'cgroup.events')]);
+  private event(key: string): string | undefined {
+    const [text] = readFilesSync([join(this.processDirectory, 'cgroup.events')]);
     return typeof text === 'string' ? new RegExp(`^${key} (\\d)$`, 'm').exec(text)?.[1] : undefined;
   }
 
@@ -287,7 +289,7 @@ export class FsCgroup implements Cgroup {
         const changed = new Promise<void>((resolve) => {
           wake = resolve;
         });
-        const now = await this.event(key);
+        const now = this.event(key);
         if (now === undefined || now === value) return;
         await untilAborted(changed, signal);
       }

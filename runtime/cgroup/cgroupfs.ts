@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { fileBatch, readFiles, type FileOperation } from '../../native/index.js';
+import { fileBatchSync, readFilesSync, type FileOperation } from '../../native/index.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { FsCgroup } from './cgroup.js';
@@ -76,7 +76,7 @@ export class CgroupfsDriver implements CgroupDriver {
       path: directory,
       mode: 0o755,
     }));
-    const cpuset = await this.inheritedCpuset(cgroupPath);
+    const cpuset = this.inheritedCpuset(cgroupPath);
     try {
       await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations]);
       await limits.attachDevices();
@@ -108,16 +108,16 @@ export class CgroupfsDriver implements CgroupDriver {
   /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */
   private async makeLeaf(cgroupPath: string, operations: readonly FileOperation[]): Promise<void> {
     try {
-      await fileBatch(operations);
+      fileBatchSync(operations);
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
-      await this.makeParents(path.posix.dirname(cgroupPath));
+      this.makeParents(path.posix.dirname(cgroupPath));
       await new FsCgroup(this.layout, cgroupPath).remove();
-      const cpuset = await this.cpusetOfParent(cgroupPath);
+      const cpuset = this.cpusetOfParent(cgroupPath);
       const others = operations.filter(
         (operation) => !CPUSET_FILES.some((file) => operation.path.endsWith(`/${file}`) && cpuset.length > 0),
       );
-      await fileBatch([
+      fileBatchSync([
         ...others.filter(isMkdir),
         ...cpuset,
         ...others.filter((operation) => !isMkdir(operation)),
@@ -126,13 +126,13 @@ export class CgroupfsDriver implements CgroupDriver {
   }
 
   /** Makes every level above a cgroup; on v1 cpusets are copied down, on v2 controllers handed down. What exists is left as it is. */
-  private async makeParents(parent: string): Promise<void> {
+  private makeParents(parent: string): void {
     const levels = parent.split('/').filter((part) => part !== '');
     for (let depth = 1; depth <= levels.length; depth++) {
       const level = `/${levels.slice(0, depth).join('/')}`;
-      await this.delegate(path.posix.dirname(level));
+      this.delegate(path.posix.dirname(level));
       const directories = new FsCgroup(this.layout, level).directories;
-      await fileBatch(
+      fileBatchSync(
         [...directories.values()].map((directory) => ({
           op: 'mkdir',
           path: directory,
@@ -140,17 +140,17 @@ export class CgroupfsDriver implements CgroupDriver {
           existOk: true,
         })),
       );
-      await fileBatch(await this.emptyCpusets(level));
+      fileBatchSync(this.emptyCpusets(level));
     }
-    await this.delegate(parent);
+    this.delegate(parent);
   }
 
   /** On v2 a level must hand its controllers down before its children have their files. */
-  private async delegate(level: string): Promise<void> {
+  private delegate(level: string): void {
     if (this.mode !== 'v2' || this.layout.unified === undefined) return;
     const directory = path.join(this.layout.unified, level);
     const available = DELEGATED.filter((name) => this.layout.unifiedControllers.has(name));
-    await fileBatch([
+    fileBatchSync([
       {
         op: 'write',
         path: path.join(directory, 'cgroup.subtree_control'),
@@ -164,11 +164,11 @@ export class CgroupfsDriver implements CgroupDriver {
   }
 
   /** v1: a cpuset without CPUs or memory nodes takes no process (ENOSPC), so a new one starts with its parent's. */
-  private async cpusetOfParent(cgroupPath: string): Promise<readonly FileOperation[]> {
+  private cpusetOfParent(cgroupPath: string): readonly FileOperation[] {
     const own = this.cpusetDirectory(cgroupPath);
     const parent = this.cpusetDirectory(path.posix.dirname(cgroupPath));
     if (this.mode === 'v2' || own === undefined || parent === undefined) return [];
-    const values = await readFiles(CPUSET_FILES.map((file) => path.join(parent, file)));
+    const values = readFilesSync(CPUSET_FILES.map((file) => path.join(parent, file)));
     return CPUSET_FILES.flatMap((file, index): FileOperation[] => {
       const value = values[index];
       return typeof value === 'string' && value.trim() !== ''
@@ -181,19 +181,19 @@ export class CgroupfsDriver implements CgroupDriver {
    * The same, where the parent is not there, or is just being made by another creation, or somebody made it and left its
    * cpuset empty: it is made, and filled from above, first.
    */
-  private async inheritedCpuset(cgroupPath: string): Promise<readonly FileOperation[]> {
-    const found = await this.cpusetOfParent(cgroupPath);
+  private inheritedCpuset(cgroupPath: string): readonly FileOperation[] {
+    const found = this.cpusetOfParent(cgroupPath);
     const complete = found.length === CPUSET_FILES.length;
     if (complete || this.mode === 'v2' || this.cpusetDirectory(cgroupPath) === undefined) return found;
-    await this.makeParents(path.posix.dirname(cgroupPath));
+    this.makeParents(path.posix.dirname(cgroupPath));
     return this.cpusetOfParent(cgroupPath);
   }
 
-  private async emptyCpusets(level: string): Promise<readonly FileOperation[]> {
+  private emptyCpusets(level: string): readonly FileOperation[] {
     const own = this.cpusetDirectory(level);
     if (this.mode === 'v2' || own === undefined) return [];
-    const present = await readFiles(CPUSET_FILES.map((file) => path.join(own, file)));
-    const inherited = await this.cpusetOfParent(level);
+    const present = readFilesSync(CPUSET_FILES.map((file) => path.join(own, file)));
+    const inherited = this.cpusetOfParent(level);
     return inherited.filter((operation) => {
       const index = CPUSET_FILES.findIndex((file) => operation.path.endsWith(`/${file}`));
       const value = present[index];

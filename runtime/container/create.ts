@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { fileBatch, readFiles, removeTree, type Fd } from '../../native/index.js';
+import { fileBatch, fileBatchSync, readFiles, removeTree, type Fd } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import { failpoint } from '../base/failpoint.js';
 import { newId } from '../base/ids.js';
@@ -19,7 +19,7 @@ import {
 } from './deps.js';
 import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
-import { printContainerState, type ContainerRecord } from './record.js';
+import { STATE, printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
 import { pidTargetOf } from './pid-target.js';
 import type { Containers, LiveContainer } from './service.js';
@@ -102,20 +102,22 @@ export async function constructContainer(
       // What could not be unmade now is left to the next start, which finds it by the record.
       if (unmade) await forgetContainer(room, id);
     });
-    await writeRecord(room, live);
-    failpoint('container.create.after-record');
-    timer.mark('record');
-
-    const [rootfs, cgroup, seccomp] = await acquire(room, live, rollback);
+    const [rootfs, seccomp] = await acquire(room, live, rollback);
     await fillVolumes(room, live);
     failpoint('container.create.after-snapshot');
-    timer.mark('snapshot');
+    timer.mark('record and snapshot');
+
+    const { cgroupPath, spec } = live.value;
+    rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
+    const cgroup = await deps.cgroups.create(cgroupPath, spec.linux?.resources);
+    failpoint('container.create.after-cgroup');
+    timer.mark('cgroup');
 
     live.seccomp = seccomp;
     const parts = { sandbox, rootfs, cgroup, seccomp };
     const monitor = await make({ live, rollback, timer, signal }, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
-    await writeCreated(room, live);
+    writeCreated(room, live);
     // Before anybody can hear of its end.
     room.publish('created', live);
     if (live.value.state.phase === 'running') room.publish('started', live);
@@ -225,15 +227,21 @@ async function writeRecord({ deps }: Containers, live: LiveContainer): Promise<v
   };
   const directory = path.join(deps.containersDir, id);
   const stateDir = path.join(deps.stateContainersDir, id);
-  await fileBatch([
-    { op: 'mkdir', path: directory, mode: 0o700 },
-    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+  // The state directory first: a record of this boot without one tells that somebody removed it.
+  fileBatchSync([
     { op: 'mkdir', path: stateDir, mode: 0o700 },
     { op: 'mkdir', path: path.join(stateDir, ROOTFS_MOUNTPOINT), mode: 0o700 },
   ]);
+  await fileBatch([
+    // The snapshot room may have made it just now.
+    { op: 'mkdir', path: directory, mode: 0o700, existOk: true },
+    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+  ]);
+  failpoint('container.create.after-record');
 }
 
-async function writeCreated({ deps }: Containers, live: LiveContainer): Promise<void> {
+/** Below the state directory: whether the creation ended matters to this boot alone. */
+function writeCreated({ deps }: Containers, live: LiveContainer): void {
   const { id, state, timingsMs } = live.value;
   const data = printContainerState({
     version: 1,
@@ -241,27 +249,27 @@ async function writeCreated({ deps }: Containers, live: LiveContainer): Promise<
     init: 'init' in state ? state.init : undefined,
     timingsMs,
   });
-  await fileBatch([
-    { op: 'replace', path: path.join(deps.containersDir, id, 'state.json'), data, mode: 0o600 },
-  ]);
+  fileBatchSync([{ op: 'replace', path: path.join(deps.stateContainersDir, id, STATE), data, mode: 0o600 }]);
 }
 
-/** Writable layer, cgroup and seccomp program do not need each other. Both kernel objects are registered before either can fail. */
+/**
+ * Record, writable layer and seccomp program do not need each other: a layer that is found without a record is removed
+ * at the next start.
+ */
 async function acquire(room: Containers, live: LiveContainer, rollback: Rollback) {
   const { deps } = room;
-  const { id, request, cgroupPath, spec } = live.value;
+  const { id, request } = live.value;
   rollback.add('snapshot', () => deps.snapshots.remove(id));
-  rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
   const results = await Promise.allSettled([
+    writeRecord(room, live),
     deps.snapshots.prepare(id, request.image.chainId),
-    deps.cgroups.create(cgroupPath, spec.linux?.resources),
     seccompOf(room, live),
   ] as const);
-  const [rootfs, cgroup, seccomp] = results;
+  const [record, rootfs, seccomp] = results;
+  if (record.status === 'rejected') throw record.reason;
   if (rootfs.status === 'rejected') throw rootfs.reason;
-  if (cgroup.status === 'rejected') throw cgroup.reason;
   if (seccomp.status === 'rejected') throw seccomp.reason;
-  return [rootfs.value, cgroup.value, seccomp.value] as const;
+  return [rootfs.value, seccomp.value] as const;
 }
 
 async function fillVolumes({ deps }: Containers, live: LiveContainer): Promise<void> {
@@ -337,8 +345,10 @@ function ownsPidNamespace(spec: Spec): boolean {
   );
 }
 
-/** Removes the directories of a container, the record last. */
+/** Removes the directories of a container. What a crash leaves of one without the other the next start removes. */
 export async function forgetContainer({ deps }: Containers, id: string): Promise<void> {
-  await removeTree(path.join(deps.stateContainersDir, id));
-  await removeTree(path.join(deps.containersDir, id));
+  await Promise.all([
+    removeTree(path.join(deps.stateContainersDir, id)),
+    removeTree(path.join(deps.containersDir, id)),
+  ]);
 }

@@ -4,7 +4,7 @@ import { nowNs } from '../base/clock.js';
 import { messageOf } from '../errors.js';
 import type { Monitor, MonitorExit } from './deps.js';
 import { exitMessage } from './exit-message.js';
-import { printContainerState } from './record.js';
+import { STATE, printContainerState } from './record.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { Exit } from './types.js';
 
@@ -59,7 +59,7 @@ export async function writeState(containersDir: string, live: LiveContainer): Pr
     resources: spec.linux?.resources,
     timingsMs,
   });
-  await fileBatch([{ op: 'replace', path: path.join(containersDir, id, 'state.json'), data, mode: 0o600 }]);
+  await fileBatch([{ op: 'replace', path: path.join(containersDir, id, STATE), data, mode: 0o600 }]);
 }
 
 /** The exit of a container whose monitor can tell nothing any more. */

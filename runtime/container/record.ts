@@ -2,10 +2,13 @@ import { z } from 'zod';
 import type { Resources, Spec } from '../spec/types.js';
 import type { ContainerRequest, Exit } from './types.js';
 
+/** The state's file name in both directories. */
+export const STATE = 'state.json';
+
 /**
- * What a container leaves on disk: `record.json`, written once before anything is made, and `state.json`, written when
- * it was created, when it exited and when its limits changed. What it does in between its monitor knows. A record
- * without a state is a creation that never ended.
+ * What a container leaves behind: `record.json` on disk, written once before anything is made, and `state.json`, written
+ * below the state directory when it was created, and on disk when it exited or its limits changed, which counts then.
+ * What it does in between its monitor knows. A record of this boot without a state is a creation that never ended.
  */
 export interface ContainerRecord {
   readonly version: 1;

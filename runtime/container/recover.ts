@@ -1,6 +1,6 @@
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { readFiles, removeTree } from '../../native/index.js';
+import { readFiles, removeTree, type FileResult } from '../../native/index.js';
 import { decode, idsIn } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
 import { forgetContainer } from './create.js';
@@ -8,6 +8,7 @@ import type { AdoptedMonitor } from './deps.js';
 import { finish, followExit, lostExit } from './exit.js';
 import { logPathOf } from './complete-spec.js';
 import {
+  STATE,
   parseContainerRecord,
   parseContainerState,
   withResources,
@@ -19,7 +20,8 @@ import type { Containers, LiveContainer } from './service.js';
 /**
  * Makes the records, the monitors and the kernel agree after a start. May itself be killed and repeated.
  *
- *   record, no state                         a creation that never answered: killed, unmade, forgotten
+ *   record of this boot, no state            a creation that never answered: killed, unmade, forgotten
+ *   the same, no state directory             somebody removed it: as state created
  *   state created, monitor answers           adopted in the phase it names
  *   state created, exit record               exited, with the monitor's own figures
  *   state created, neither                   the monitor was lost: cgroup killed, exited 255 Unknown
@@ -51,9 +53,12 @@ async function readContainer(
 ): Promise<{ record: ContainerRecord; state: ContainerStateFile | undefined } | undefined> {
   const { deps } = room;
   const directory = path.join(deps.containersDir, id);
-  const [record, state] = await readFiles([
+  const stateDirectory = path.join(deps.stateContainersDir, id);
+  const [record, onDisk, ofBoot, lookup] = await readFiles([
     path.join(directory, 'record.json'),
-    path.join(directory, 'state.json'),
+    path.join(directory, STATE),
+    path.join(stateDirectory, STATE),
+    stateDirectory, // no file, but it tells whether it is there
   ]);
   try {
     if (typeof record !== 'string') {
@@ -63,12 +68,29 @@ async function readContainer(
     }
     const parsed = parseContainerRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return { record: parsed, state: typeof state === 'string' ? readState(room, id, state) : undefined };
+    return { record: parsed, state: stateFor(room, parsed, { texts: [onDisk, ofBoot], directory: lookup }) };
   } catch (error) {
     deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
     return undefined;
   }
+}
+
+interface FoundState {
+  /** In the order in which they count. */
+  readonly texts: readonly (FileResult | undefined)[];
+  readonly directory: FileResult | undefined;
+}
+
+function stateFor(
+  room: Containers,
+  { id, bootId }: ContainerRecord,
+  { texts, directory }: FoundState,
+): ContainerStateFile | undefined {
+  const text = texts.find((candidate) => typeof candidate === 'string');
+  if (text !== undefined) return readState(room, id, text);
+  const unfinished = bootId === room.deps.bootId && !isErrno(directory, 'ENOENT');
+  return unfinished ? undefined : { version: 1, phase: 'created', timingsMs: {} };
 }
 
 /** A torn state tells nothing but that the container was created. */

@@ -3,8 +3,9 @@ import type { NetworkAttachment, NetworkResult } from '../network/types.js';
 import type { SandboxRequest } from './types.js';
 
 /**
- * What a sandbox leaves on disk: `record.json`, written once before anything is made, and `state.json`, written when
- * the sandbox became ready and when it stopped. A record without a state is a creation that never ended.
+ * What a sandbox leaves behind: `record.json` on disk, written once before anything is made, and `state.json` below the
+ * state directory, which goes with the boot, written when the sandbox became ready and when it stopped. A record of
+ * this boot without a state is a creation that never ended.
  */
 export interface SandboxRecord {
   readonly version: 1;

@@ -1,6 +1,6 @@
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { pidfdOpen, readFiles, removeTree } from '../../native/index.js';
+import { pidfdOpen, readFiles, readFilesSync, removeTree, type FileResult } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
 import { decode, idsIn } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
@@ -18,23 +18,27 @@ import type { SandboxState } from './types.js';
 /**
  * Makes the records and the kernel agree after a start. May itself be killed and repeated.
  *
- *   record, no state                     a creation that never answered: unmade, forgotten
+ *   record of this boot, no state        a creation that never answered: unmade, forgotten
+ *   the same, no state directory         somebody removed it: taken apart, not ready
  *   state ready, pause alive             adopted
  *   state ready, pause gone              not ready; what is left of it is taken apart when it is stopped
  *   record of another boot               not ready: nothing of it can run
  *   record unreadable                    kept aside as .corrupt, the others go on
  *   state unreadable                     not ready, as if its pause process were gone
  *
- * The state on disk stays `ready` until the sandbox is stopped: it says that the network is still to be given back.
+ * The state stays `ready` until the sandbox is stopped: it says that the network is still to be given back. After a
+ * reboot nothing says so any more, and it is given back once more: that is harmless (CNI: DEL is idempotent).
  */
 export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   const { deps } = room;
   const half: LiveSandbox[] = [];
+  const stateless: LiveSandbox[] = [];
   for (const id of await idsIn(deps.podsDir)) {
     const found = await readSandbox(room, id);
     if (found === undefined) continue;
     const live = revive(room, found.record);
     room.store.set(id, live);
+    if (found.stateless) stateless.push(live);
     if (found.state === undefined) half.push(live);
     else await adopt(room, live, found.record, found.state);
   }
@@ -43,18 +47,25 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   );
   await deps.network.adopt(living);
   for (const live of half) await unmake(room, live);
+  for (const live of stateless) await end(room, live);
   await sweepStateDirectories(room);
 }
 
-async function readSandbox(
-  room: Sandboxes,
-  id: string,
-): Promise<{ record: SandboxRecord; state: SandboxStateFile | undefined } | undefined> {
+interface FoundSandbox {
+  readonly record: SandboxRecord;
+  readonly state: SandboxStateFile | undefined;
+  /** Its state directory was removed since it was made: what runs of it is out of reach. */
+  readonly stateless: boolean;
+}
+
+async function readSandbox(room: Sandboxes, id: string): Promise<FoundSandbox | undefined> {
   const { deps } = room;
   const directory = path.join(deps.podsDir, id);
-  const [record, state] = await readFiles([
+  const stateDirectory = path.join(deps.statePodsDir, id);
+  const [record, text, lookup] = await readFiles([
     path.join(directory, 'record.json'),
-    path.join(directory, 'state.json'),
+    path.join(stateDirectory, 'state.json'),
+    stateDirectory, // no file, but it tells whether it is there
   ]);
   try {
     if (typeof record !== 'string') {
@@ -65,12 +76,30 @@ async function readSandbox(
     }
     const parsed = parseSandboxRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return { record: parsed, state: typeof state === 'string' ? readState(room, id, state) : undefined };
+    const stateless = isErrno(lookup, 'ENOENT');
+    const state = stateFor(room, parsed, { text, stateless });
+    return { record: parsed, state, stateless: stateless && parsed.bootId === deps.bootId };
   } catch (error) {
     deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
     return undefined;
   }
+}
+
+interface FoundState {
+  readonly text: FileResult | undefined;
+  /** Nobody but a reboot removes a state directory and leaves the record. */
+  readonly stateless: boolean;
+}
+
+function stateFor(
+  room: Sandboxes,
+  { id, bootId }: SandboxRecord,
+  { text, stateless }: FoundState,
+): SandboxStateFile | undefined {
+  if (typeof text === 'string') return readState(room, id, text);
+  const unfinished = bootId === room.deps.bootId && !stateless;
+  return unfinished ? undefined : { version: 1, phase: 'ready', timingsMs: {} };
 }
 
 /** A torn state tells nothing but that the sandbox was ready once. */
@@ -128,10 +157,10 @@ async function stateOf(
   state: SandboxStateFile,
   bootId: string,
 ): Promise<SandboxState> {
+  if (record.bootId !== bootId) return { phase: 'notready', message: 'the node was restarted' };
   if (state.phase === 'notready' || state.pause === undefined)
     return { phase: 'notready', message: state.message ?? 'stopped' };
-  if (record.bootId !== bootId) return { phase: 'notready', message: 'the node was restarted' };
-  const [stat] = await readFiles([`/proc/${state.pause.pid}/stat`]);
+  const [stat] = readFilesSync([`/proc/${state.pause.pid}/stat`]);
   if (typeof stat === 'string' && parseStartTime(stat) === state.pause.startTime)
     return { phase: 'ready', pause: state.pause };
   return { phase: 'notready', message: 'the pause process ended while the daemon was down' };
@@ -149,6 +178,16 @@ async function unmake(room: Sandboxes, live: LiveSandbox): Promise<void> {
     deps.logger.info('half made sandbox unmade', { podSandboxId: id });
   } catch (error) {
     deps.logger.error('half made sandbox not unmade', { podSandboxId: id, error: messageOf(error) });
+  }
+}
+
+/** What cannot be ended now is ended when the sandbox is stopped. */
+async function end(room: Sandboxes, live: LiveSandbox): Promise<void> {
+  try {
+    await dismantleSandbox(room, live);
+  } catch (error) {
+    const fields = { podSandboxId: live.value.id, error: messageOf(error) };
+    room.deps.logger.error('sandbox without live state not taken apart', fields);
   }
 }
 

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { fileBatch, pidfdOpen, readFiles } from '../../native/index.js';
+import { fileBatch, fileBatchSync, pidfdOpen, readFilesSync } from '../../native/index.js';
 import { nowNs } from '../base/clock.js';
 import { failpoint } from '../base/failpoint.js';
 import { newId } from '../base/ids.js';
@@ -77,7 +77,7 @@ export async function runSandbox(
     failpoint('sandbox.run.after-network');
     signal.throwIfAborted();
     live.value = { ...live.value, timingsMs: timer.stages };
-    await writeSandboxState(deps, live);
+    writeSandboxState(deps, live);
     rollback.commit();
     return live;
   } catch (error) {
@@ -153,19 +153,22 @@ async function writeRecord({ deps }: Sandboxes, live: LiveSandbox): Promise<void
     attachment: live.attachment,
   };
   const directory = path.join(deps.podsDir, id);
-  await fileBatch([
-    { op: 'mkdir', path: directory, mode: 0o700 },
-    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+  // The state directory first: a record of this boot without one tells that somebody removed it.
+  fileBatchSync([
     { op: 'mkdir', path: path.join(deps.statePodsDir, id), mode: 0o755 },
     { op: 'replace', path: files.hosts, data: request.files.hosts, mode: 0o644 },
     { op: 'replace', path: files.hostname, data: `${request.hostname}\n`, mode: 0o644 },
     { op: 'replace', path: files.resolvConf, data: request.files.resolvConf, mode: 0o644 },
   ]);
+  await fileBatch([
+    { op: 'mkdir', path: directory, mode: 0o700 },
+    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+  ]);
 }
 
 async function takePause(room: Sandboxes, live: LiveSandbox, pid: number): Promise<void> {
   const pidfd = pidfdOpen(pid);
-  const [stat] = await readFiles([`/proc/${pid}/stat`]);
+  const [stat] = readFilesSync([`/proc/${pid}/stat`]);
   const startTime = typeof stat === 'string' ? parseStartTime(stat) : undefined;
   if (startTime === undefined) throw new RuntimeError('Internal', 'the pause process ended at once');
   live.pause = { pid, startTime };

@@ -127,7 +127,7 @@ export class Sandboxes implements SandboxService {
         const wasReady = live.value.state.phase === 'ready';
         await dismantleSandbox(this, live);
         this.setState(live, { phase: 'notready', message: 'stopped' });
-        await writeSandboxState(this.deps, live);
+        writeSandboxState(this.deps, live);
         if (wasReady) this.publish('notready', live);
       });
     } catch (error) {

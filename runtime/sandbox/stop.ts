@@ -1,10 +1,10 @@
 import path from 'node:path';
 import {
   closeFd,
-  fileBatch,
+  fileBatchSync,
   pidfdOpen,
   pidfdSendSignal,
-  readFiles,
+  readFilesSync,
   removeTree,
   umount,
   type Fd,
@@ -31,11 +31,7 @@ export async function dismantleSandbox({ deps }: Sandboxes, live: LiveSandbox): 
     () => detachNetwork(deps, live),
     () => endPause(live),
     async () => netnsPath !== undefined && unpinNamespace(netnsPath),
-    async () => {
-      const cgroup = deps.cgroups.open(cgroupPath);
-      await cgroup.kill();
-      await cgroup.remove();
-    },
+    () => deps.cgroups.open(cgroupPath).destroy(),
   ];
   const failures: unknown[] = [];
   for (const part of parts) await part().catch((error: unknown) => failures.push(error));
@@ -59,7 +55,7 @@ export async function detachNetwork(deps: SandboxDeps, live: LiveSandbox): Promi
 export async function killProcess(identity: ProcessIdentity): Promise<void> {
   const pidfd = openProcess(identity.pid);
   if (pidfd === undefined) return;
-  const [stat] = await readFiles([`/proc/${identity.pid}/stat`]);
+  const [stat] = readFilesSync([`/proc/${identity.pid}/stat`]);
   const same = typeof stat === 'string' && parseStartTime(stat) === identity.startTime;
   try {
     if (same) pidfdSendSignal(pidfd, SIGKILL);
@@ -86,16 +82,15 @@ async function unpinNamespace(netnsPath: string): Promise<void> {
     // EINVAL: the file is there but nothing is mounted on it (a launch that failed half way).
     if (!isErrno(error, 'ENOENT', 'EINVAL')) throw error;
   }
-  await fileBatch([{ op: 'unlink', path: netnsPath, missingOk: true }]);
+  fileBatchSync([{ op: 'unlink', path: netnsPath, missingOk: true }]);
 }
 
-/** Removes the directories of a sandbox, the record last. */
+/** Removes the directories of a sandbox. What a crash leaves of one without the other the next start removes. */
 export async function forgetSandbox(deps: SandboxDeps, id: string): Promise<void> {
-  await removeTree(path.join(deps.statePodsDir, id));
-  await removeTree(path.join(deps.podsDir, id));
+  await Promise.all([removeTree(path.join(deps.statePodsDir, id)), removeTree(path.join(deps.podsDir, id))]);
 }
 
-export async function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): Promise<void> {
+export function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): void {
   const { id, state, network, timingsMs } = live.value;
   const file: SandboxStateFile = {
     version: 1,
@@ -105,10 +100,12 @@ export async function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): P
     message: state.phase === 'notready' ? state.message : undefined,
     timingsMs,
   };
-  await fileBatch([
+  const directory = path.join(deps.statePodsDir, id);
+  fileBatchSync([
+    { op: 'mkdir', path: directory, mode: 0o755, existOk: true },
     {
       op: 'replace',
-      path: path.join(deps.podsDir, id, 'state.json'),
+      path: path.join(directory, 'state.json'),
       data: JSON.stringify(file),
       mode: 0o600,
     },

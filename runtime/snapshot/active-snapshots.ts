@@ -1,4 +1,4 @@
-import { chmod, chown, readdir, rmdir } from 'node:fs/promises';
+import { chmod, chown, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { diskUsage, fileBatch, readFiles, removeTree } from '../../native/index.js';
@@ -160,11 +160,13 @@ export class ActiveSnapshots {
       removeTree(path.join(directory, SNAPSHOT_WORK)),
     ]);
     failpoint('snapshot.remove.before-record');
-    await fileBatch([{ op: 'unlink', path: path.join(directory, SNAPSHOT_RECORD), missingOk: true }]);
     try {
-      await rmdir(directory);
+      await fileBatch([
+        { op: 'unlink', path: path.join(directory, SNAPSHOT_RECORD), missingOk: true },
+        { op: 'rmdir', path: directory, missingOk: true },
+      ]);
     } catch (error) {
-      if (!isErrno(error, 'ENOTEMPTY', 'ENOENT', 'ENOTDIR')) throw error;
+      if (!isErrno(error, 'ENOTEMPTY', 'ENOTDIR')) throw error;
     }
   }
 
