@@ -4,6 +4,7 @@ import type { ConfigSources } from './config.js';
 
 export type Command =
   | { readonly name: 'serve' | 'config'; readonly sources: ConfigSources }
+  | { readonly name: 'reference' }
   | WhyCommand
   | { readonly name: 'version' | 'help' };
 
@@ -29,6 +30,7 @@ Options:
   --state DIR       what dies with the boot
   --socket PATH     socket of the CRI
   --set KEY=VALUE   any option, such as log.level=debug; may be repeated
+  --reference       of config: the reference of all options, as Markdown
   --json            of why: all that is known, as JSON
 `;
 
@@ -39,6 +41,7 @@ const options = {
   socket: { type: 'string' },
   set: { type: 'string', multiple: true },
   json: { type: 'boolean' },
+  reference: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -50,11 +53,14 @@ export function parseCommandLine(argv: readonly string[]): Command {
   const object = name === 'why' ? rest.shift() : undefined;
   if (rest.length > 0) throw mistake(`unexpected argument ${rest[0]}`);
   if (values.json === true && name !== 'why') throw mistake('--json is an option of why');
+  if (values.reference === true && name !== 'config') throw mistake('--reference is an option of config');
   switch (name) {
     case 'version':
       return { name };
-    case 'serve':
     case 'config':
+      if (values.reference === true) return { name: 'reference' };
+      return { name, sources: sourcesOf(values) };
+    case 'serve':
       return { name, sources: sourcesOf(values) };
     case 'why':
       if (object === undefined) throw mistake('why needs a pod, a container or an image');

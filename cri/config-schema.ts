@@ -1,9 +1,11 @@
 import path from 'node:path';
 import { z } from 'zod';
+import { pullDefaults } from '../runtime/image/types.js';
 
 const absolutePath = z
   .string()
-  .refine((text) => path.isAbsolute(text) && !text.includes('\0'), 'must be an absolute path');
+  .refine((text) => path.isAbsolute(text) && !text.includes('\0'), 'must be an absolute path')
+  .meta({ title: 'an absolute path' });
 
 const optionalPath = absolutePath.or(z.literal('')).default('');
 
@@ -27,6 +29,7 @@ export const configSchema = z.strictObject({
     .refine((text) => Buffer.byteLength(text) <= 100, 'must be at most 100 bytes')
     .default('/run/podwright/podwright.sock')
     .describe('Unix socket of the CRI, mode 0660.'),
+  drop_in_dir: optionalPath.describe('Directory of drop-ins; empty: conf.d beside this file.'),
   log: z
     .strictObject({
       level: z
@@ -71,9 +74,18 @@ export const configSchema = z.strictObject({
         .array(absolutePath)
         .default(['/etc/podwright/certs.d', '/etc/containerd/certs.d'])
         .describe('Directories of HOST/hosts.toml: mirrors, certificates, plain http.'),
-      parallel_downloads: z.int().min(1).max(64).default(4).describe('Layers of one image fetched at once.'),
+      plain_http_loopback: z
+        .boolean()
+        .default(false)
+        .describe('Speak plain http to registries on loopback addresses that have no hosts.toml.'),
+      parallel_downloads: z
+        .int()
+        .min(1)
+        .max(64)
+        .default(pullDefaults.parallelDownloads)
+        .describe('Layers of one image fetched at once.'),
       no_progress_timeout_seconds: seconds
-        .default(60)
+        .default(pullDefaults.noProgressTimeoutMs / 1000)
         .describe('A download that brings nothing for this long has failed; 0: never.'),
     })
     .prefault({}),
@@ -142,24 +154,3 @@ export const configSchema = z.strictObject({
 });
 
 export type Config = z.infer<typeof configSchema>;
-
-/** The documentation of an option, from its schema. */
-export function documentation(key: readonly string[]): string {
-  return schemaAt(key)?.description ?? '';
-}
-
-function schemaAt(key: readonly string[]): z.ZodType | undefined {
-  let schema: z.ZodType | undefined = configSchema;
-  for (const name of key) {
-    const inner: z.ZodType | undefined =
-      schema instanceof z.ZodPrefault ? (schema.unwrap() as z.ZodType) : schema;
-    schema = inner instanceof z.ZodObject ? (inner.shape[name] as z.ZodType | undefined) : undefined;
-  }
-  return schema;
-}
-
-/** Whether an option takes a list. */
-export function isList(key: string): boolean {
-  const schema = schemaAt(key.split('.'));
-  return schema instanceof z.ZodDefault && schema.unwrap() instanceof z.ZodArray;
-}

@@ -1,10 +1,11 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { RuntimeError } from '../runtime/errors.js';
-import { documentation } from './config-schema.js';
-import { loadConfig, printConfig } from './config.js';
+import { loadConfig } from './config.js';
+import { printConfig, printReference } from './config-print.js';
+import { describeOption } from './config-describe.js';
 
 describe('configuration', () => {
   let directory: string;
@@ -34,7 +35,11 @@ describe('configuration', () => {
     expect(config.root).to.equal('/var/lib/podwright');
     expect(config.network.bin_dirs).to.deep.equal(['/opt/cni/bin', '/usr/lib/cni']);
     expect(config.network.builtin).to.equal(false);
-    for (const key of origins.keys()) expect(documentation(key.split('.')), key).not.to.equal('');
+    for (const key of origins.keys()) {
+      const { text, form } = describeOption(key.split('.'));
+      expect(text, key).to.match(/^[A-Z].*\.$/);
+      expect(form, key).not.to.match(/^$|undefined|object/);
+    }
     expect(new Set(origins.values())).to.deep.equal(new Set(['default']));
   });
 
@@ -52,8 +57,8 @@ describe('configuration', () => {
     expect(config.network.builtin).to.equal(true);
     expect(config.registry.config_path).to.deep.equal(['/certs']);
     expect(config.limits.shutdown_grace_seconds).to.equal(3);
-    expect(origins.get('log.level')).to.equal('command line');
-    expect(origins.get('log.format')).to.match(/^file .*config\.toml$/);
+    expect(origins.get('log.level')).to.equal('--set');
+    expect(origins.get('log.format')).to.match(/\/config\.toml:4$/);
     expect(origins.get('socket')).to.equal('default');
   });
 
@@ -116,6 +121,65 @@ describe('configuration', () => {
     });
   }
 
+  describe('drop-ins', () => {
+    const dropIn = (name: string, toml: string) => writeFile(path.join(directory, name), toml);
+    beforeEach(async () => {
+      await mkdir(path.join(directory, 'conf.d'), { recursive: true });
+      await mkdir(path.join(directory, 'elsewhere'), { recursive: true });
+    });
+    afterEach(async () => {
+      await rm(path.join(directory, 'conf.d'), { recursive: true });
+      await rm(path.join(directory, 'elsewhere'), { recursive: true });
+    });
+
+    it('lie over the file in the order of their names, key by key, and below --set', async () => {
+      await dropIn('conf.d/20.toml', '[network]\nbin_dirs = ["/c"]\nbridge = "b"\n');
+      await dropIn('conf.d/10.toml', '# first\n[network]\nbin_dirs = ["/a", "/b"]\nbuiltin = true\n');
+      await dropIn('conf.d/30.toml.bak', 'nonsense');
+      await dropIn('conf.d/.40.toml', 'nonsense');
+      const { config, origins } = await load(
+        '[network]\nbridge = "a"\n[log]\nlevel = "warn"\n',
+        'network.bridge=c',
+      );
+      expect(config.network).to.include({ builtin: true, bridge: 'c' });
+      expect(config.network.bin_dirs).to.deep.equal(['/c']);
+      expect(config.log.level).to.equal('warn');
+      const origin = (key: string) => origins.get(key)?.replace(directory, '');
+      expect(origin('network.bin_dirs')).to.equal('/conf.d/20.toml:2');
+      expect(origin('network.builtin')).to.equal('/conf.d/10.toml:4');
+      expect(origin('network.bridge')).to.equal('--set');
+      expect(origin('log.level')).to.equal('/config.toml:4');
+      expect(origin('log.format')).to.equal('default');
+    });
+
+    it('may lie in a directory that the file or --set names', async () => {
+      await dropIn('conf.d/10.toml', 'root = "/beside"\n');
+      await dropIn('elsewhere/10.toml', 'root = "/elsewhere"\n');
+      const named = path.join(directory, 'elsewhere');
+      expect((await load('')).config.root).to.equal('/beside');
+      expect((await load(`drop_in_dir = "${named}"`)).config.root).to.equal('/elsewhere');
+      expect((await load('', `drop_in_dir=${named}`)).config.root).to.equal('/elsewhere');
+    });
+
+    for (const [toml, says] of [
+      ['[log]\n\nlevel = "loud"\n', '/conf.d/10.toml:3: log.level: '],
+      ['[log]\ncolour = 1\n', '/conf.d/10.toml:2: log.colour: no such option'],
+      ['log = 3\n', '/conf.d/10.toml:1: log: '],
+      ['a = \n', '/conf.d/10.toml:1: '],
+      ['[network]\npool = ["10.0.0.0/8", "x"]\n', '/conf.d/10.toml:2: network.pool.1: '],
+      ['drop_in_dir = "/x"\n', '/conf.d/10.toml:1: drop_in_dir: a drop-in cannot'],
+    ] as const)
+      it(`are refused with file, line and key: ${says}`, async () => {
+        await dropIn('conf.d/10.toml', toml);
+        expect(await refusal('[log]\nformat = "json"\n')).to.contain(says);
+      });
+  });
+
+  it('has a reference that names every option', async () => {
+    const text = printReference();
+    for (const key of (await load('')).origins.keys()) expect(text).to.contain(`### \`${key}\``);
+  });
+
   it('refuses a missing file that was named', async () => {
     const file = path.join(directory, 'absent.toml');
     await loadConfig({ file, settings: [] }).then(
@@ -127,8 +191,8 @@ describe('configuration', () => {
   it('prints what it can read back', async () => {
     const loaded = await load('[log]\nlevel = "warn"\n', 'network.builtin=true');
     const text = printConfig(loaded);
-    expect(text).to.contain('# Least severe level written. (file ');
-    expect(text).to.contain('(command line)\nbuiltin = true');
+    expect(text).to.match(/# Least severe level written\. \(.*\/config\.toml:2\)\nlevel = "warn"/);
+    expect(text).to.contain('(--set)\nbuiltin = true');
     const file = path.join(directory, 'printed.toml');
     await writeFile(file, text);
     expect((await loadConfig({ file, settings: [] })).config).to.deep.equal(loaded.config);

@@ -1,11 +1,22 @@
-import { readFile } from 'node:fs/promises';
-import { RuntimeError, messageOf } from '../runtime/errors.js';
-import { type Config, configSchema, documentation, isList } from './config-schema.js';
+import path from 'node:path';
+import { RuntimeError, isErrno } from '../runtime/errors.js';
+import {
+  type ConfigFile,
+  type Tree,
+  isTree,
+  leaves,
+  merge,
+  readConfigFile,
+  readDropIns,
+  setOwn,
+} from './config-file.js';
+import { isList } from './config-describe.js';
+import { type Config, configSchema } from './config-schema.js';
 
 export type { Config };
 
-/** Where the value of an option comes from. */
-export type Origin = 'default' | `file ${string}` | 'command line';
+/** Where the value of an option comes from: `default`, `FILE:LINE` or `--set`. */
+export type Origin = string;
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -22,79 +33,94 @@ export interface ConfigSources {
 
 export const defaultConfigFile = '/etc/podwright/config.toml';
 
-type Tree = { [key: string]: unknown };
+type Parse = (toml: string) => unknown;
+
+/** What was read so far, and where from. */
+interface Layers {
+  readonly tree: Tree;
+  readonly origins: Map<string, Origin>;
+}
 
 /**
- * Reads the file, lays the settings over it, checks everything and fills in defaults.
+ * Reads the file, lays its drop-ins over it in the order of their names, and the settings over those; checks everything
+ * and fills in defaults.
  *
  * @throws InvalidArgument naming file, line and key, or the setting
  */
 export async function loadConfig({ file, settings }: ConfigSources): Promise<LoadedConfig> {
   const { parse } = await import('smol-toml');
-  const text = await readConfigFile(file);
   const name = file ?? defaultConfigFile;
-  const fromFile = text === undefined ? {} : parseToml(parse, text, name);
-  check(fromFile, (issuePath) => `${name}:${lineOf(text ?? '', issuePath)}`);
-
-  const merged = structuredClone(fromFile);
-  const origins = new Map<string, Origin>(leaves(fromFile).map((key) => [key, `file ${name}`]));
-  for (const setting of settings) {
-    const { key, value } = parseSetting(parse, setting);
-    assign(merged, key.split('.'), value, setting);
-    origins.set(key, 'command line');
-  }
-  const config = check(merged, () => '--set');
-  for (const key of leaves(config)) if (!origins.has(key)) origins.set(key, 'default');
+  const main = await readMainFile(parse, name, file === undefined);
+  const own = applySettings(parse, applyFiles(main === undefined ? [] : [main]), settings);
+  const { drop_in_dir } = check(own);
+  const dropIns = await readDropIns(
+    parse,
+    drop_in_dir === '' ? path.join(path.dirname(name), 'conf.d') : drop_in_dir,
+  );
+  const files = main === undefined ? dropIns : [main, ...dropIns];
+  const layers = dropIns.length === 0 ? own : applySettings(parse, applyFiles(files), settings);
+  const config = check(layers);
+  const origins = new Map(leaves(config).map((key) => [key, originOf(layers.origins, key.split('.'))]));
   return { config, origins };
 }
 
-/** The effective configuration as TOML, each option with its documentation and where its value comes from. */
-export function printConfig({ config, origins }: LoadedConfig): string {
-  const top: string[] = [];
-  const sections: string[] = [];
-  for (const [key, value] of Object.entries(config)) {
-    if (!isTree(value)) {
-      top.push(...printOption(key, value, documentation([key]), origins.get(key)));
-      continue;
-    }
-    sections.push('', `[${key}]`);
-    for (const [name, inner] of Object.entries(value)) {
-      sections.push(...printOption(name, inner, documentation([key, name]), origins.get(`${key}.${name}`)));
-    }
-  }
-  return `${[...top, ...sections].join('\n')}\n`;
-}
-
-function printOption(name: string, value: unknown, text: string, origin: Origin | undefined): string[] {
-  return [`# ${text}${origin === undefined ? '' : ` (${origin})`}`, `${name} = ${JSON.stringify(value)}`];
-}
-
-async function readConfigFile(file: string | undefined): Promise<string | undefined> {
+async function readMainFile(
+  parse: Parse,
+  name: string,
+  mayBeMissing: boolean,
+): Promise<ConfigFile | undefined> {
   try {
-    return await readFile(file ?? defaultConfigFile, 'utf8');
+    return await readConfigFile(parse, name);
   } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    if (missing && file === undefined) return undefined;
+    if (mayBeMissing && isErrno(error, 'ENOENT')) return undefined;
+    if (error instanceof RuntimeError) throw error;
     throw new RuntimeError('InvalidArgument', 'read configuration', { cause: error });
   }
 }
 
-type Parse = (toml: string) => unknown;
-
-function parseToml(parse: Parse, text: string, file: string): Tree {
-  try {
-    return parse(text) as Tree;
-  } catch (error) {
-    const line = error instanceof Error && 'line' in error ? Number(error.line) : 1;
-    const reason = messageOf(error).split('\n')[0]?.replace('Invalid TOML document: ', '') ?? '';
-    throw new RuntimeError('InvalidArgument', `configuration ${file}:${line}`, { cause: reason });
+function applyFiles(files: readonly ConfigFile[]): Layers {
+  const origins = new Map<string, Origin>();
+  let tree: Tree = {};
+  for (const file of files) {
+    if (files.indexOf(file) > 0 && 'drop_in_dir' in file.tree) {
+      const place = `${file.name}:${file.lineOf(['drop_in_dir'])}`;
+      throw new RuntimeError('InvalidArgument', 'configuration', {
+        cause: `${place}: drop_in_dir: a drop-in cannot name the directory of drop-ins`,
+      });
+    }
+    tree = merge(tree, file.tree);
+    for (const key of placesIn(file.tree)) origins.set(key.join('.'), `${file.name}:${file.lineOf(key)}`);
   }
+  return { tree, origins };
+}
+
+/** Tables and values: a mistake may be either. */
+function placesIn(tree: Tree, prefix: readonly string[] = []): (readonly string[])[] {
+  return Object.entries(tree).flatMap(([key, value]) => {
+    const place = [...prefix, key];
+    return [place, ...(isTree(value) ? placesIn(value, place) : [])];
+  });
+}
+
+function applySettings(parse: Parse, { tree, origins }: Layers, settings: readonly string[]): Layers {
+  const changed = merge({}, tree);
+  const known = new Map(origins);
+  for (const setting of settings) {
+    const { key, value } = parseSetting(parse, setting);
+    const parts = key.split('.');
+    assign(changed, parts, value, setting);
+    for (const [index] of parts.entries()) {
+      const place = parts.slice(0, index + 1).join('.');
+      if (index === parts.length - 1 || !known.has(place)) known.set(place, '--set');
+    }
+  }
+  return { tree: changed, origins: known };
 }
 
 function parseSetting(parse: Parse, setting: string): { readonly key: string; readonly value: unknown } {
   const at = setting.indexOf('=');
   const key = setting.slice(0, at);
-  if (at < 1 || !/^[a-z0-9_]+(\.[a-z0-9_]+)*$/.test(key)) {
+  if (at < 1 || !/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(key)) {
     throw new RuntimeError('InvalidArgument', 'option --set', {
       subject: setting,
       cause: 'is not of the form KEY=VALUE',
@@ -114,10 +140,7 @@ function settingValue(parse: Parse, text: string, key: string): unknown {
 
 function assign(tree: Tree, key: readonly string[], value: unknown, setting: string): void {
   const [name = '', ...rest] = key;
-  if (rest.length === 0) {
-    tree[name] = value;
-    return;
-  }
+  if (rest.length === 0) return setOwn(tree, name, value);
   const inner = Object.hasOwn(tree, name) ? tree[name] : undefined;
   if (inner !== undefined && !isTree(inner)) {
     throw new RuntimeError('InvalidArgument', 'option --set', {
@@ -126,51 +149,29 @@ function assign(tree: Tree, key: readonly string[], value: unknown, setting: str
     });
   }
   const section = inner ?? {};
-  // defineProperty: a key named __proto__ must stay a key, to be refused as unknown.
-  Object.defineProperty(tree, name, { value: section, enumerable: true, configurable: true, writable: true });
+  setOwn(tree, name, section);
   assign(section, rest, value, setting);
 }
 
-function check(tree: Tree, place: (key: readonly string[]) => string): Config {
+function check({ tree, origins }: Layers): Config {
   const result = configSchema.safeParse(tree);
   if (result.success) return result.data;
   const sentences = result.error.issues.map((issue) => {
     const key = issue.path.map(String);
     if (issue.code === 'unrecognized_keys') {
       const unknown = [...key, issue.keys[0] ?? ''];
-      return `${place(unknown)}: ${unknown.join('.')}: no such option`;
+      return `${originOf(origins, unknown)}: ${unknown.join('.')}: no such option`;
     }
-    return `${place(key)}: ${key.join('.')}: ${issue.message.replace(/^Invalid input: /, '')}`;
+    return `${originOf(origins, key)}: ${key.join('.')}: ${issue.message.replace(/^Invalid input: /, '')}`;
   });
   throw new RuntimeError('InvalidArgument', 'configuration', { cause: sentences.join('; ') });
 }
 
-/** The line that sets a key, 1 if it cannot be found: smol-toml keeps no positions. */
-function lineOf(text: string, key: readonly string[]): number {
-  let section: readonly string[] = [];
-  for (const [index, line] of text.split('\n').entries()) {
-    const header = /^\s*\[\[?\s*([^\]]+?)\s*\]/.exec(line);
-    if (header?.[1] !== undefined)
-      section = header[1].split('.').map((part) => part.trim().replace(/^["']|["']$/g, ''));
-    const own = /^\s*["']?([\w.-]+)["']?\s*=/.exec(line);
-    const here = own?.[1] === undefined ? section : [...section, ...own[1].split('.')];
-    if (
-      here.length > 0 &&
-      key.slice(0, here.length).join('.') === here.join('.') &&
-      here.length === key.length
-    ) {
-      return index + 1;
-    }
-  }
-  return key.length > 1 ? lineOf(text, key.slice(0, -1)) : 1;
-}
-
-function leaves(tree: Readonly<Record<string, unknown>>, prefix = ''): string[] {
-  return Object.entries(tree).flatMap(([key, value]) =>
-    isTree(value) ? leaves(value, `${prefix}${key}.`) : [`${prefix}${key}`],
-  );
-}
-
-function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Of a value inside a list that of the list; of a section that nobody wrote, none. */
+function originOf(origins: ReadonlyMap<string, Origin>, key: readonly string[]): Origin {
+  const own = origins.get(key.join('.'));
+  if (own !== undefined) return own;
+  const above = key.slice(0, -1);
+  const isInList = /^\d+$/.test(key.at(-1) ?? '');
+  return isInList ? originOf(origins, above) : 'default';
 }

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdtemp, rm, stat } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Client, credentials } from '@grpc/grpc-js';
 import { expect } from 'chai';
@@ -47,11 +48,32 @@ describe('the command line', function () {
     );
     expect(code).to.equal(0);
     expect(output)
-      .to.match(/\(command line\)\nroot = "\/r"\n/)
+      .to.match(/\(--set\)\nroot = "\/r"\n/)
       .and.to.match(/\[log\][^[]*\nformat = "json"\n/);
   });
 
+  it('prints the reference that is committed', async () => {
+    const { output } = await run('config', '--reference');
+    // From dist/cri.
+    expect(output).to.equal(await readFile(new URL('../../cri/CONFIG.md', import.meta.url), 'utf8'));
+  });
+
+  it('says that no daemon answers', async () => {
+    const { code, errors } = await run(
+      'why',
+      'web',
+      '--config',
+      '/dev/null',
+      '--socket',
+      '/nowhere/cri.sock',
+    );
+    expect(code).to.equal(1);
+    expect(errors).to.match(/^podwright: ask the daemon at \/nowhere\/cri\.sock: .*\n$/);
+  });
+
   for (const [args, says] of [
+    [['why'], 'podwright: why needs a pod, a container or an image '],
+    [['serve', '--json'], 'podwright: --json is an option of why '],
     [[], 'podwright: no command '],
     [['fly'], 'podwright: no command fly '],
     [['serve', 'now'], 'podwright: unexpected argument now '],
@@ -93,7 +115,7 @@ describe('the daemon', function () {
   });
 
   /** Resolves when the daemon says that it is ready; rejects with its log when it ends before. */
-  async function start(root = 'root', socket = 'cri.sock'): Promise<ChildProcess> {
+  async function start(root = 'root', socket = 'cri.sock', file = '/dev/null'): Promise<ChildProcess> {
     const at = (name: string): string => path.join(scratch, name);
     const directories = ['--root', at(root), '--state', at('state'), '--socket', at(socket)];
     const settings = [
@@ -103,14 +125,7 @@ describe('the daemon', function () {
     ];
     const child = spawn(
       process.execPath,
-      [
-        program,
-        'serve',
-        '--config',
-        '/dev/null',
-        ...directories,
-        ...settings.flatMap((text) => ['--set', text]),
-      ],
+      [program, 'serve', '--config', file, ...directories, ...settings.flatMap((text) => ['--set', text])],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
     running.add(child);
@@ -157,6 +172,34 @@ describe('the daemon', function () {
     await access(path.join(scratch, 'cri.sock'));
     await start();
     expect(await answers()).to.equal('podwright');
+  });
+
+  it('reads its configuration again when it is told to', async () => {
+    const file = path.join(scratch, 'config.toml');
+    await writeFile(file, '[log]\nlevel = "info"\n');
+    const child = await start('root', 'cri.sock', file);
+    const lines = createInterface({ input: child.stderr as Readable })[Symbol.asyncIterator]();
+    const line = async (message: string): Promise<Record<string, unknown>> => {
+      for (;;) {
+        const { value, done } = (await lines.next()) as IteratorResult<string, undefined>;
+        if (done === true) throw new Error(`it did not say "${message}"`);
+        const entry = JSON.parse(value) as Record<string, unknown>;
+        if (entry['message'] === message) return entry;
+      }
+    };
+    await mkdir(path.join(scratch, 'conf.d'));
+    const dropIn = path.join(scratch, 'conf.d/10-debug.toml');
+    await writeFile(dropIn, '[log]\nlevel = "debug"\n[limits]\nshutdown_grace_seconds = 3\n');
+    child.kill('SIGHUP');
+    const { waitingForRestart } = await line('configuration read again');
+    expect(waitingForRestart).to.deep.equal(['limits.shutdown_grace_seconds']);
+    await answers();
+    expect(await line('rpc answered')).to.include({ level: 'debug', rpc: 'version' });
+    await writeFile(dropIn, 'log.level = "loud"\n');
+    child.kill('SIGHUP');
+    const { error } = await line('configuration refused, the old one stays');
+    expect(error).to.contain(`${dropIn}:1: log.level: `);
+    expect(await end(child, 'SIGTERM')).to.equal(0);
   });
 
   it('does not share its root, nor its socket', async () => {

@@ -10,6 +10,7 @@ import { inspectHost } from './host.js';
 import { Journal } from './journal/journal.js';
 import { noteChanges } from './journal/observe.js';
 import { openLog } from './log.js';
+import { reloadOnHangup } from './reload.js';
 import { type CriServer, serve } from './server.js';
 import type { Services } from './services.js';
 import { StreamingServer } from './streaming/server.js';
@@ -20,6 +21,7 @@ import { readVersion } from './version.js';
 export async function runDaemon(sources: ConfigSources): Promise<void> {
   const { config } = await loadConfig(sources);
   const log = openLog({ ...config.log, stream: process.stderr });
+  reloadOnHangup(sources, config, log);
   const version = await readVersion();
   log.info('starting', { version, root: config.root, state: config.state, pid: process.pid });
   process.on('unhandledRejection', (reason) => log.error('unhandled rejection', describeMistake(reason)));
@@ -133,6 +135,7 @@ function toRuntimeOptions(
     },
     registry: {
       configPath: registry.config_path,
+      plainHttpLoopback: registry.plain_http_loopback,
       parallelDownloads: registry.parallel_downloads,
       noProgressTimeoutMs: registry.no_progress_timeout_seconds * 1000,
       pinned: image.pinned,

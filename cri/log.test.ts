@@ -36,6 +36,16 @@ describe('log', () => {
     expect(text()).to.equal('');
   });
 
+  it('takes another level and form while it runs', () => {
+    const { log, text } = capture('warn', 'text');
+    log.reconfigure({ level: 'debug', format: 'json' });
+    log.debug('now', { containerId: 'c1' });
+    expect(JSON.parse(text())).to.include({ level: 'debug', message: 'now', containerId: 'c1' });
+    log.reconfigure({ level: 'error', format: 'json' });
+    log.info('nothing');
+    expect(text()).to.equal('');
+  });
+
   it('never writes a secret, at any depth', () => {
     const { log, text } = capture('debug', 'json');
     const auth = { username: 'u', password: 'S3CRET', identityToken: 'S3CRET', registry_token: 'S3CRET' };

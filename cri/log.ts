@@ -6,17 +6,26 @@ type Fields = Readonly<Record<string, unknown>>;
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 export type LogFormat = 'text' | 'json';
 
-export interface LogOptions {
+export interface LogForm {
   readonly level: LogLevel;
   readonly format: LogFormat;
+}
+
+export interface LogOptions extends LogForm {
   readonly stream: NodeJS.WritableStream;
+}
+
+export interface DaemonLog extends Logger {
+  /** From the next line on. */
+  reconfigure(form: LogForm): void;
 }
 
 /**
  * The daemon's logger: one line per entry, a constant sentence and fields. Values of fields that could be secrets
  * never reach the stream, and no value can break out of its line.
  */
-export function openLog({ level, format: form, stream }: LogOptions): Logger {
+export function openLog({ level, format: firstForm, stream }: LogOptions): DaemonLog {
+  let form = firstForm;
   const logger = createLogger({
     level,
     format: format.printf((info) => {
@@ -34,7 +43,16 @@ export function openLog({ level, format: form, stream }: LogOptions): Logger {
       // Winston merges what it is given into the entry itself: fields stay apart, so that none can replace the message.
       logger.log(entryLevel, { message, fields });
     };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  return {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    reconfigure: (next) => {
+      logger.level = next.level;
+      form = next.format;
+    },
+  };
 }
 
 /** A logger that adds the same fields to each entry. */

@@ -13,6 +13,9 @@ async function main(argv: readonly string[]): Promise<void> {
     case 'version':
       process.stdout.write(`podwright ${await readVersion()}\n`);
       return;
+    case 'reference':
+      process.stdout.write((await import('./config-print.js')).printReference());
+      return;
     case 'config':
       return printEffectiveConfig(command.sources);
     case 'why':
@@ -24,7 +27,8 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 async function printEffectiveConfig(sources: ConfigSources): Promise<void> {
-  const { loadConfig, printConfig } = await import('./config.js');
+  const { loadConfig } = await import('./config.js');
+  const { printConfig } = await import('./config-print.js');
   process.stdout.write(printConfig(await loadConfig(sources)));
 }
 

@@ -50,6 +50,8 @@ export interface RuntimeOptions {
   };
   readonly registry: {
     readonly configPath: readonly string[];
+    /** Plain http to registries on loopback that have no hosts.toml. */
+    readonly plainHttpLoopback?: boolean;
     readonly parallelDownloads: number;
     /** 0: never. */
     readonly noProgressTimeoutMs: number;

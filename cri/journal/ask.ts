@@ -1,4 +1,4 @@
-import { Client, Metadata, credentials } from '@grpc/grpc-js';
+import { Client, Metadata, type ServiceError, credentials, status } from '@grpc/grpc-js';
 import { explainService } from './service.js';
 import type { Explanation } from './why.js';
 
@@ -20,8 +20,13 @@ export function askWhy(socket: string, object: string): Promise<Explanation> {
       { deadline: Date.now() + timeoutMs },
       (error, explanation) => {
         if (error === null && explanation !== undefined) resolve(explanation);
-        else reject(new Error(error?.details ?? 'no answer', { cause: error }));
+        else reject(failureOf(socket, error));
       },
     );
   }).finally(() => client.close());
+}
+
+function failureOf(socket: string, error: ServiceError | null): Error {
+  const details = error?.details ?? 'no answer';
+  return new Error(error?.code === status.UNAVAILABLE ? `ask the daemon at ${socket}: ${details}` : details);
 }

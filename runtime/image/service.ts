@@ -13,6 +13,7 @@ import { formatReference, parseReference } from './reference.js';
 import { TokenCache } from './registry/authorizer.js';
 import { fingerprint } from './registry/credentials.js';
 import { Transport } from './registry/transport.js';
+import { pullDefaults } from './types.js';
 import type { Image, ImageService, ImageUsage, PullCounters, PullRequest, PullResult } from './types.js';
 
 export interface ImageServiceOptions {
@@ -59,10 +60,12 @@ export async function openImageService(options: ImageServiceOptions): Promise<Im
       plainHttpLoopback: options.plainHttpLoopback ?? false,
       logger,
     },
-    parallelDownloads: options.parallelDownloads ?? 3,
+    parallelDownloads: options.parallelDownloads ?? pullDefaults.parallelDownloads,
     retry: { attempts: options.attempts ?? 5, firstDelayMs: options.firstRetryDelayMs ?? 500 },
     noProgressTimeoutMs:
-      options.noProgressTimeoutMs === 0 ? Infinity : (options.noProgressTimeoutMs ?? 5 * 60 * 1000),
+      options.noProgressTimeoutMs === 0
+        ? Infinity
+        : (options.noProgressTimeoutMs ?? pullDefaults.noProgressTimeoutMs),
     logger,
   });
 }

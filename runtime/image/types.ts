@@ -70,6 +70,9 @@ export interface Image {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** What an image service does unless it is told otherwise. */
+export const pullDefaults = { parallelDownloads: 3, noProgressTimeoutMs: 5 * 60 * 1000 } as const;
+
 export interface PullRequest {
   readonly reference: string;
   readonly auth?: RegistryAuth | undefined;
