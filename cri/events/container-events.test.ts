@@ -79,12 +79,12 @@ const podParts = { namespaces: { network: 'pod', pid: 'container', ipc: 'pod' } 
 const { CONTAINER_CREATED_EVENT, CONTAINER_STARTED_EVENT, CONTAINER_STOPPED_EVENT, CONTAINER_DELETED_EVENT } =
   ContainerEventType;
 
-async function take(stream: AsyncIterator<Buffer>, count: number): Promise<ContainerEventResponse[]> {
+async function take(stream: AsyncGenerator<Buffer>, count: number): Promise<ContainerEventResponse[]> {
   const taken: ContainerEventResponse[] = [];
   while (taken.length < count) {
-    const { value, done } = await stream.next();
-    if (done === true) break;
-    taken.push(ContainerEventResponse.decode(value as Buffer));
+    const next = await stream.next();
+    if (next.done === true) break;
+    taken.push(ContainerEventResponse.decode(next.value));
   }
   return taken;
 }
