@@ -13,7 +13,9 @@ export function resolveVolumes(
   rollback: Rollback,
 ): Promise<readonly VolumeMount[]> {
   return Promise.all(
-    volumes.map(async (volume) => ({ ...volume, hostPath: await resolveSource(volume, rollback) })),
+    volumes.map(async (volume) =>
+      volume.image === undefined ? { ...volume, hostPath: await resolveSource(volume, rollback) } : volume,
+    ),
   );
 }
 

@@ -74,6 +74,8 @@ export interface Runtime {
   readonly rootfs: {
     /** A regular file of an image; undefined if there is none. @throws FailedPrecondition (no regular file), ResourceExhausted (too long) */
     readFile(chainId: string, containerPath: string, maxBytes: number): Promise<Buffer | undefined>;
+    /** What an image has at a path, following its links; undefined if there is nothing. */
+    kindOf(chainId: string, containerPath: string): Promise<'directory' | 'other' | undefined>;
   };
   readonly seccomp: SeccompProfiles;
   /** Lets go of everything; containers run on. */
@@ -205,12 +207,22 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
           view.close();
         }
       },
+      kindOf: async (chainId, containerPath) => {
+        const view = await snapshotter.snapshots.view(chainId);
+        try {
+          const stats = await view.stat(containerPath);
+          if (stats === undefined) return undefined;
+          return stats.isDirectory() ? 'directory' : 'other';
+        } finally {
+          view.close();
+        }
+      },
     },
     seccomp,
+    storage: storageFigures(root),
     close: async () => {
       containers.close();
       await network.close();
-    storage: storageFigures(root),
       await images.close();
       await snapshotter.close();
       instance.close();

@@ -9,6 +9,7 @@ import type { Image } from '../../runtime/image/types.js';
 import { findSandbox } from '../find.js';
 import { resolveDevices } from '../host-devices.js';
 import { resolveVolumes } from '../host-volumes.js';
+import { resolveImages } from '../image-volumes.js';
 import type { Call } from '../rpc.js';
 import { loadSeccomp } from '../seccomp-profile.js';
 import { toCapabilities } from '../translate/capabilities.js';
@@ -77,6 +78,6 @@ async function lookAround(
   ]);
   const user = resolveUser(wishes.user, image.config.user, files);
   // Last, because it may make directories.
-  const volumes = await resolveVolumes(wishes.volumes, rollback);
+  const volumes = await resolveVolumes(await resolveImages(wishes.volumes, runtime), rollback);
   return { image, user, volumes, devices, seccomp };
 }

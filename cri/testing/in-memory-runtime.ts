@@ -45,7 +45,7 @@ export function openInMemoryRuntime(): InMemoryRuntime {
       stats: async (paths) => paths.map(() => undefined),
       countProcesses: async (paths) => paths.map(() => undefined),
     },
-    rootfs: { readFile: async () => undefined },
+    rootfs: { readFile: async () => undefined, kindOf: async () => undefined },
     seccomp: {
       defaultProfile: (capabilities) => ({
         defaultAction: 'SCMP_ACT_ERRNO',

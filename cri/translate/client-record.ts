@@ -44,6 +44,13 @@ export interface MountClient {
   readonly propagation: number;
   readonly recursiveReadOnly: boolean;
   readonly mountOptions: readonly string[];
+  /** What was mounted instead of the host path. */
+  readonly image?: {
+    readonly reference: string;
+    /** The same by digest. */
+    readonly digest: string;
+    readonly subPath: string;
+  };
 }
 
 /** @throws DataLoss if the record is not one of ours */

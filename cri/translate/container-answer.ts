@@ -95,14 +95,23 @@ function toImageSpec({ image }: ContainerClient, name: string): ImageSpec {
   };
 }
 
-function toCriMount(mount: MountClient): Mount {
+function toCriMount({ image, ...mount }: MountClient): Mount {
   return {
     ...mount,
     mountOptions: [...mount.mountOptions],
     uidMappings: [],
     gidMappings: [],
-    image: undefined,
-    imageSubPath: '',
+    image:
+      image === undefined
+        ? undefined
+        : {
+            image: image.reference,
+            imageRef: image.digest,
+            annotations: {},
+            userSpecifiedImage: '',
+            runtimeHandler: '',
+          },
+    imageSubPath: image?.subPath ?? '',
   };
 }
 

@@ -75,6 +75,7 @@ describe('a container', () => {
       name: 'app_pod_default_uid-1_0',
       sandboxNamespaces: ['network', 'uts', 'ipc', 'pid'],
       pidTarget: undefined,
+      imageMounts: [],
       image: { id: testImage().id, chainId: testImage().id },
       stdio: { tty: true, stdin: true, stdinOnce: true },
       log: { directory: '/var/log/pods/pod', path: 'app/0.log' },

@@ -6,7 +6,7 @@ import type { Sandbox } from '../../runtime/sandbox/types.js';
 import type { Namespace, Resources, Seccomp, Spec } from '../../runtime/spec/types.js';
 import { toCapabilities } from './capabilities.js';
 import { checkCount, checkText, refuse, unknownEnum, unsupported } from './check.js';
-import { type ContainerClient, type PodClient, podClientOf } from './client-record.js';
+import { type ContainerClient, type MountClient, type PodClient, podClientOf } from './client-record.js';
 import { type DeviceAccess, type DeviceWish, defaultDeviceRules, toDeviceWishes } from './devices.js';
 import { checkHandler } from './handlers.js';
 import { toLogPath } from './log-path.js';
@@ -138,19 +138,28 @@ export function toContainerRequest(
   return {
     sandboxId: sandbox.id,
     name: containerName(metadata, pod.metadata),
-    client: toContainerClient(config, metadata, user),
+    client: toContainerClient(config, metadata, findings),
     spec: toSpec(config, host, findings, { hostname: sandbox.request.hostname, namespaces: namespaces.own }),
     sandboxNamespaces: namespaces.ofSandbox,
     pidTarget: namespaces.pidTarget,
     image: { id: image.id, chainId: topChainId(image) },
     stdio: { tty: config.tty, stdin: config.stdin, stdinOnce: config.stdin && config.stdinOnce },
     log: toLogPath(pod.logDirectory, config.logPath),
+    imageMounts: toImageMounts(findings.volumes),
     volumes: toImageVolumes(image.config.volumes, findings.volumes),
     stopSignal: toStopSignal(config.stopSignal, image.config.stopSignal),
   };
 }
 
-function topChainId(image: Image): string {
+function toImageMounts(volumes: readonly VolumeMount[]): ContainerRequest['imageMounts'] {
+  return volumes.flatMap(({ containerPath, image }) =>
+    image?.found === undefined
+      ? []
+      : [{ destination: containerPath, image: image.found, subPath: image.subPath }],
+  );
+}
+
+export function topChainId(image: Image): string {
   const top = image.layers.at(-1);
   if (top === undefined) throw refuse(`image ${image.id}`, 'has no layers');
   return top.chainId;
@@ -202,10 +211,16 @@ function toContainerResources(
   };
 }
 
+function toImageClient(image: VolumeMount['image']): Pick<MountClient, 'image'> {
+  if (image === undefined) return {};
+  const { reference, subPath, found } = image;
+  return { image: { reference, subPath, digest: found?.digest ?? '' } };
+}
+
 function toContainerClient(
   config: ContainerConfig,
   metadata: ContainerClient['metadata'],
-  user: ResolvedUser,
+  { user, volumes }: ContainerFindings,
 ): ContainerClient {
   const { image, annotations, userSpecifiedImage } = config.image ?? {};
   return {
@@ -221,7 +236,7 @@ function toContainerClient(
       }),
       runtimeHandler: '',
     },
-    mounts: config.mounts.map((mount) => ({
+    mounts: config.mounts.map((mount, index) => ({
       containerPath: mount.containerPath,
       hostPath: mount.hostPath,
       readonly: mount.readonly,
@@ -229,6 +244,7 @@ function toContainerClient(
       propagation: mount.propagation,
       recursiveReadOnly: mount.recursiveReadOnly,
       mountOptions: mount.mountOptions,
+      ...toImageClient(volumes[index]?.image),
     })),
     supplementalGroups: user.additionalGids,
   };

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Mount, MountPropagation } from '../../protos/gen/cri/runtime/v1/api.js';
+import { ImageSpec, Mount, MountPropagation } from '../../protos/gen/cri/runtime/v1/api.js';
 import { rootfsPropagation, toImageVolumes, toMounts, toVolumeMounts } from './mounts.js';
 import { refusalOf } from '../testing/refusal.js';
 
@@ -8,6 +8,19 @@ describe('mounts', () => {
     toVolumeMounts(
       mounts.map((mount) => Mount.fromPartial({ hostPath: '/src', containerPath: '/dst', ...mount })),
     );
+
+  const image = ImageSpec.fromPartial({ image: 'registry/volume:1' });
+
+  it('can be the content of an image', () => {
+    const own = volumes({ image, hostPath: '', readonly: true, imageSubPath: 'a/b' });
+    expect(own[0]?.image).to.deep.equal({ reference: 'registry/volume:1', subPath: 'a/b' });
+    expect(toMounts(own, false).at(-1)).to.deep.equal({
+      destination: '/dst',
+      type: 'image',
+      source: 'registry/volume:1',
+      options: ['ro', 'nosuid', 'nodev', 'noexec'],
+    });
+  });
 
   it('put ours first and the client’s by depth', () => {
     const own = volumes({ containerPath: '/a/b/c' }, { containerPath: '/a' }, { containerPath: '/a/b' });
@@ -106,7 +119,18 @@ describe('mounts', () => {
     ],
     ['an unknown option', { mountOptions: ['suid'] }, /^InvalidArgument.*mount_options\[0\]/],
     ['id mappings', { uidMappings: [{ hostId: 0, containerId: 0, length: 1 }] }, /^Unimplemented.*id-mapped/],
-    ['an image volume', { image: { image: 'x' } as Mount['image'] }, /^Unimplemented.*image volumes/],
+    ['an image beside a host path', { image, readonly: true }, /^InvalidArgument.*host_path: must be empty/],
+    ['a writable image', { image, hostPath: '' }, /^InvalidArgument.*readonly: must be true/],
+    [
+      'a sub path that climbs',
+      { image, hostPath: '', readonly: true, imageSubPath: 'a/../..' },
+      /^InvalidArgument.*image_sub_path: must not contain/,
+    ],
+    [
+      'a sub path without an image',
+      { imageSubPath: 'a' },
+      /^InvalidArgument.*image_sub_path: needs an image/,
+    ],
   ] as [string, Partial<Mount>, RegExp][]) {
     it(`refuse ${name}`, () => {
       expect(refusalOf(() => volumes(mount))).to.match(says);

@@ -15,7 +15,9 @@ const maxMounts = 2000;
 /** A mount the client asks for, checked. Its source is not looked at yet. */
 export interface VolumeMount {
   readonly containerPath: string;
+  /** Empty for the content of an image. */
   readonly hostPath: string;
+  readonly image?: ImageVolume | undefined;
   readonly readonly: boolean;
   readonly recursiveReadOnly: boolean;
   readonly propagation: 'private' | 'slave' | 'shared';
@@ -23,8 +25,24 @@ export interface VolumeMount {
   readonly options: readonly string[];
 }
 
+/** The image whose content is mounted instead of a path of the host. */
+export interface ImageVolume {
+  readonly reference: string;
+  /** Directory inside it, as the client wrote it; empty: its root. */
+  readonly subPath: string;
+  /** What the reference means; known once the image was looked up. */
+  readonly found?: FoundImage | undefined;
+}
+
+export interface FoundImage {
+  readonly id: string;
+  readonly chainId: string;
+  /** As the kubelet shows it: the reference by digest, if there is one. */
+  readonly digest: string;
+}
+
 /**
- * @throws InvalidArgument for relative paths, `..`, contradictory flags; Unimplemented for id mappings and image volumes
+ * @throws InvalidArgument for relative paths, `..`, contradictory flags; Unimplemented for id mappings
  */
 export function toVolumeMounts(mounts: readonly CriMount[]): readonly VolumeMount[] {
   checkCount('config.mounts', mounts, maxMounts);
@@ -32,9 +50,7 @@ export function toVolumeMounts(mounts: readonly CriMount[]): readonly VolumeMoun
 }
 
 function toVolumeMount(field: string, mount: CriMount): VolumeMount {
-  if (mount.image !== undefined && mount.image.image !== '')
-    throw unsupported(`${field}.image`, 'image volumes are');
-  if (mount.imageSubPath !== '') throw unsupported(`${field}.image_sub_path`, 'image volumes are');
+  const image = toImageVolume(field, mount);
   if (mount.uidMappings.length + mount.gidMappings.length > 0) {
     throw unsupported(`${field}.uidMappings`, 'id-mapped mounts are');
   }
@@ -47,12 +63,27 @@ function toVolumeMount(field: string, mount: CriMount): VolumeMount {
   }
   return {
     containerPath,
-    hostPath: checkAbsolutePath(`${field}.host_path`, mount.hostPath),
+    hostPath: image === undefined ? checkAbsolutePath(`${field}.host_path`, mount.hostPath) : '',
+    image,
     readonly: mount.readonly,
     recursiveReadOnly: mount.recursiveReadOnly,
     propagation,
     options: toOptions(`${field}.mount_options`, mount.mountOptions),
   };
+}
+
+/** CRI Mount.image: an image is mounted read-only, and a part of it is named from its root. */
+function toImageVolume(field: string, mount: CriMount): ImageVolume | undefined {
+  if (mount.image === undefined || mount.image.image === '') {
+    if (mount.imageSubPath !== '') throw refuse(`${field}.image_sub_path`, 'needs an image');
+    return undefined;
+  }
+  if (mount.hostPath !== '') throw refuse(`${field}.host_path`, 'must be empty for an image');
+  if (!mount.readonly) throw refuse(`${field}.readonly`, 'must be true for an image');
+  const subPath = checkText(`${field}.image_sub_path`, mount.imageSubPath, { mayBeEmpty: true });
+  if (subPath.split('/').includes('..'))
+    throw refuse(`${field}.image_sub_path`, `must not contain "..": ${quote(subPath)}`);
+  return { reference: checkText(`${field}.image.image`, mount.image.image), subPath };
 }
 
 function toPropagation(field: string, propagation: MountPropagation): VolumeMount['propagation'] {
@@ -124,8 +155,14 @@ export function toMounts(volumes: readonly VolumeMount[], privileged: boolean): 
   return [...defaults, ...own];
 }
 
+/** Kubernetes promises of image volumes that nothing in them is executed. */
+const imageOptions: readonly string[] = ['ro', 'nosuid', 'nodev', 'noexec'];
+
 function toMount(volume: VolumeMount): Mount {
-  const { containerPath, hostPath, propagation, readonly, recursiveReadOnly, options } = volume;
+  const { containerPath, hostPath, image, propagation, readonly, recursiveReadOnly, options } = volume;
+  if (image !== undefined) {
+    return { destination: containerPath, type: 'image', source: image.reference, options: imageOptions };
+  }
   const access = recursiveReadOnly ? 'rro' : readonly ? 'ro' : 'rw';
   return {
     destination: containerPath,

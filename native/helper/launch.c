@@ -19,6 +19,7 @@ static step_function *const steps[] = {
     [PLAN_SYMLINK] = step_symlink,
     [PLAN_MAKE_DEVICE] = step_make_device,
     [PLAN_FILE] = step_file,
+    [PLAN_SUB_TREE] = step_sub_tree,
     [PLAN_CLONE] = step_clone,
     [PLAN_ID_MAP] = step_id_map,
     [PLAN_SYNC] = step_sync,

@@ -29,6 +29,7 @@ static const struct kind_row kinds[] = {
     {PLAN_SYMLINK, IN_BOTH, "symlink", "stt"},
     {PLAN_MAKE_DEVICE, IN_BOTH, "make-device", "stwwwww"},
     {PLAN_FILE, IN_BOTH, "file", "stwwwb"},
+    {PLAN_SUB_TREE, IN_PARENT, "sub-tree", "st"},
     {PLAN_CLONE, IN_PARENT, "clone", "qs"},
     {PLAN_ID_MAP, IN_PARENT | AFTER_CLONE, "id-map", "ttw"},
     {PLAN_SYNC, IN_BOTH | AFTER_CLONE, "sync", "w"},

@@ -24,8 +24,8 @@
 #define PLAN_MAGIC 0x4c505750u /* "PWPL" */
 #define PLAN_VERSION 1
 #define PLAN_MAX_BYTES (1u << 20)
-#define PLAN_MAX_STEPS 4096u
-#define PLAN_MAX_SLOTS 256u
+#define PLAN_MAX_STEPS 16384u
+#define PLAN_MAX_SLOTS 2048u
 #define PLAN_NO_SLOT 0xffffffffu
 
 /* Slots filled by whoever launches. */
@@ -88,6 +88,9 @@ enum plan_kind {
     /* New or replaced regular file inside root: slot root, str path, u32 mode, u32 uid, u32 gid, bytes
        content */
     PLAN_FILE = 14,
+    /* The mount of a slot becomes a detached copy of a directory in it: slot, str path, resolved inside it
+     * whatever links it has on the way */
+    PLAN_SUB_TREE = 16,
 
     /* ---- launcher only ---- */
     /* clone3 with CLONE_PARENT: u64 flags (CLONE_NEW*), slot cgroup v2 directory for CLONE_INTO_CGROUP

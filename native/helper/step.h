@@ -82,6 +82,7 @@ int mount_new(const char *type, const char *const *options, uint64_t attributes)
 typedef void step_function(struct stage *s, struct plan_values *v);
 
 step_function step_open, step_write, step_close, step_open_tree, step_open_tree_in, step_open_pid;
+step_function step_sub_tree;
 step_function step_fs_mount, step_mount_setattr, step_move_mount, step_unmount, step_propagation,
     step_pivot_root;
 step_function step_overlay, step_copy_up, step_mask, step_read_only;

@@ -1,5 +1,6 @@
 /* Steps that open, write and close descriptors. */
 #include "kernel.h"
+#include "path.h"
 #include "step.h"
 #include <sched.h>
 
@@ -73,6 +74,41 @@ void step_open_tree_in(struct stage *s, struct plan_values *v) {
     if (fd < 0)
         step_fail_with(s, error, there < 0 ? "openat2" : "open_tree", path);
     stage_fill(s, out, fd);
+}
+
+/* In a mount namespace of our own, where the mount lies on the root: only what is attached can be copied in
+ * part (before 6.15). */
+static int copy_directory(int mount_fd, const char *path, const char **call) {
+    *call = "unshare";
+    if (unshare(CLONE_NEWNS) < 0)
+        return -errno;
+    *call = "move_mount";
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        kernel_move_mount(mount_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return -errno;
+    *call = "openat2";
+    cleanup_close int there = path_open(mount_fd, path, O_PATH | O_DIRECTORY, 0);
+    if (there < 0)
+        return there;
+    *call = "open_tree";
+    int fd = open_tree_at(there, "", false);
+    return fd < 0 ? -errno : fd;
+}
+
+void step_sub_tree(struct stage *s, struct plan_values *v) {
+    uint32_t slot = plan_u32(v);
+    int whole = stage_slot(s, slot);
+    const char *path = plan_str(v), *call = NULL;
+    cleanup_close int home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    cleanup_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    cleanup_close int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (home < 0 || root < 0 || cwd < 0)
+        step_fail(s, "open", "/proc/self/ns/mnt");
+    int fd = copy_directory(whole, path, &call);
+    return_home(s, home, root, cwd);
+    if (fd < 0)
+        step_fail_with(s, fd, call, path);
+    stage_fill(s, slot, fd);
 }
 
 /* Field 22 of /proc/PID/stat, 0 if it cannot be read. The second field may contain anything, so it is counted

@@ -214,7 +214,11 @@ function isBind({
   readonly type?: string | undefined;
   readonly options?: readonly string[] | undefined;
 }): boolean {
-  return type === 'bind' || (options ?? []).some((option) => option === 'bind' || option === 'rbind');
+  return (
+    type === 'bind' ||
+    type === 'image' ||
+    (options ?? []).some((option) => option === 'bind' || option === 'rbind')
+  );
 }
 
 /** What descriptors 0 to 2 of init are, for the restore to give it new ones in their place. */

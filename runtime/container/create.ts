@@ -21,6 +21,7 @@ import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
 import { STATE, printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
+import { imageTrees, pinImages, unpinImages } from './image-mounts.js';
 import { pidTargetOf } from './pid-target.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { Container, ContainerRequest } from './types.js';
@@ -94,8 +95,8 @@ export async function constructContainer(
   rollback.add('name', () => store.releaseName(request.name, id));
   const timer = new StageTimer();
   try {
-    deps.images.pin(request.image.id, id);
-    rollback.add('image', () => deps.images.unpin(request.image.id, id));
+    pinImages(room, id, request);
+    rollback.add('image', () => unpinImages(room, id, request));
     store.set(id, live);
     rollback.add('record', async () => {
       store.delete(id);
@@ -164,6 +165,7 @@ export function planOptions(
     rootfsMountpoint: path.join(deps.stateContainersDir, value.id, ROOTFS_MOUNTPOINT),
     sandbox: sandboxToJoin(sandbox, value),
     pidTarget: pidTargetOf(room, value.request),
+    imageMounts: imageTrees(room, value.request),
     cgroup: { ...cgroup.join, directories: cgroup.directories },
     seccomp,
     fileLimit: deps.fileLimit,

@@ -44,7 +44,16 @@ export interface OverlayRootfs {
   readonly work: string;
 }
 
+/** The layers of an image for a read-only overlay. */
+export interface ImageLayers {
+  readonly layersDir: string;
+  /** Names below `layersDir`, the top layer first; two at least. */
+  readonly lower: readonly string[];
+}
+
 export interface ContainerSnapshots {
+  /** What an image is mounted from, read-only. @throws NotFound when a layer is missing */
+  layersOf(chainId: string): ImageLayers;
   /** Makes the writable layer of a container over an image's layers. @throws NotFound when a layer is missing */
   prepare(id: string, chainId: string): Promise<OverlayRootfs>;
   /** Fills a host directory with what the image has at `containerPath` (nothing if it has nothing there). */
@@ -84,6 +93,8 @@ export interface ContainerPlanOptions {
     readonly sharedPid: boolean;
     readonly shm: 'pause' | 'host' | 'none';
   };
+  /** What mounts of type `image` in the spec are made from, by destination. */
+  readonly imageMounts?: ReadonlyMap<string, ImageLayers & { readonly subPath: string }> | undefined;
   /** The process whose pid namespace the spec names by its /proc/PID/ns/pid path. */
   readonly pidTarget?: { readonly pid: number; readonly startTime: string } | undefined;
   readonly cgroup: CgroupJoin & { readonly directories: ReadonlyMap<string, string> };

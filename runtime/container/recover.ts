@@ -7,6 +7,7 @@ import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
 import { finish, followExit, lostExit } from './exit.js';
 import { logPathOf } from './complete-spec.js';
+import { pinImages, unpinImages } from './image-mounts.js';
 import {
   STATE,
   parseContainerRecord,
@@ -104,12 +105,12 @@ function readState({ deps }: Containers, id: string, state: string): ContainerSt
 }
 
 function revive(
-  { deps, store }: Containers,
+  room: Containers,
   record: ContainerRecord,
   state: ContainerStateFile | undefined,
 ): LiveContainer {
-  store.reserve(record.request.name, record.id);
-  deps.images.pin(record.request.image.id, record.id);
+  room.store.reserve(record.request.name, record.id);
+  pinImages(room, record.id, record.request);
   return {
     value: {
       id: record.id,
@@ -185,7 +186,7 @@ async function unmake(room: Containers, live: LiveContainer): Promise<void> {
   } catch (error) {
     deps.logger.error('half made container not unmade', { containerId: id, error: messageOf(error) });
   } finally {
-    deps.images.unpin(request.image.id, id);
+    unpinImages(room, id, request);
   }
 }
 

@@ -1,6 +1,7 @@
 import { untilAborted } from '../base/keyed-lock.js';
 import { failpoint } from '../base/failpoint.js';
 import { forgetContainer } from './create.js';
+import { unpinImages } from './image-mounts.js';
 import type { Containers, LiveContainer } from './service.js';
 import { stopContainer } from './stop.js';
 
@@ -29,7 +30,7 @@ async function removeOnce(room: Containers, live: LiveContainer): Promise<void> 
     await deps.snapshots.remove(id);
     failpoint('container.remove.after-snapshot');
     await forgetContainer(room, id);
-    deps.images.unpin(request.image.id, id);
+    unpinImages(room, id, request);
     store.delete(id);
     store.releaseName(request.name, id);
   });

@@ -67,10 +67,20 @@ export interface ContainerRequest {
   readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
   /** The log is `path` below `directory`; absent: output is drained and dropped. */
   readonly log: { readonly directory: string; readonly path: string } | undefined;
+  /** Images mounted read-only: what the spec's mounts of type `image` are, by destination. */
+  readonly imageMounts?: readonly ImageMount[] | undefined;
   /** Destinations of image VOLUMEs: each gets a directory of its own, filled from the image. */
   readonly volumes: readonly string[];
   /** Signal number that asks init to end. */
   readonly stopSignal: number;
+}
+
+export interface ImageMount {
+  /** As in the spec's mount. */
+  readonly destination: string;
+  readonly image: { readonly id: string; readonly chainId: string };
+  /** The directory of the image that is mounted; empty: its root. */
+  readonly subPath: string;
 }
 
 export interface ExecRequest {

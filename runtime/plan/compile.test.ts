@@ -66,6 +66,27 @@ describe('mount options', () => {
 });
 
 describe('the plan of a container', () => {
+  it('makes an image volume in the launcher, and only a directory of it if asked', () => {
+    const mount: Mount = { destination: '/v', type: 'image', source: 'image:1', options: ['ro', 'noexec'] };
+    const spec: Spec = { ...usualSpec, mounts: [mount] };
+    const plan = (subPath: string) =>
+      compile(spec, {
+        imageMounts: new Map([['/v', { layersDir: '/layers', lower: ['2/fs', '1/fs'], subPath }]]),
+      });
+    const [, ...steps] = lines(plan('a/b').parent);
+    expect(steps.slice(0, 2)).to.deep.equal([
+      'overlay out=#18 layersDir=/layers lower=["2/fs","1/fs"] options=["index=off","redirect_dir=off","metacopy=off"] attributes=0x9',
+      'sub-tree slot=#18 path=a/b',
+    ]);
+    expect(kinds(plan('').parent)).to.deep.equal(['overlay', 'overlay', 'clone']);
+    expect(find(plan('').child, 'move-mount').at(-1)).to.include({
+      slot: 18,
+      path: '/v',
+      about: 'mount /v (image image:1)',
+    });
+    expect(() => compile(spec)).to.throw('mount /v: an image that nobody resolved');
+  });
+
   it('opens sources before the clone and makes file systems after it', () => {
     const bind: Mount = {
       destination: '/data',

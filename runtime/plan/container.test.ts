@@ -288,9 +288,9 @@ describe('a container from its plan', function () {
     });
 
     it('cannot be so many that descriptors run out', async () => {
-      const many = Array.from({ length: 200 }, (_, index) => bind(`/many/${index}`, box.file('layers')));
-      expect(await output('ls /many | wc -l', withMounts(...many))).to.equal('200');
-      const tooMany = Array.from({ length: 300 }, (_, index) => bind(`/many/${index}`, box.file('layers')));
+      const many = Array.from({ length: 1000 }, (_, index) => bind(`/many/${index}`, box.file('layers')));
+      expect(await output('ls /many | wc -l', withMounts(...many))).to.equal('1000');
+      const tooMany = Array.from({ length: 2100 }, (_, index) => bind(`/many/${index}`, box.file('layers')));
       expect(await failure('true', withMounts(...tooMany))).to.match(/^too many mounts/);
     });
   });

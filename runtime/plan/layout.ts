@@ -182,6 +182,13 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['content', 'bytes'],
     ],
   },
+  'sub-tree': {
+    code: 16,
+    fields: [
+      ['slot', 'slot'],
+      ['path', 'str'],
+    ],
+  },
   clone: {
     code: 20,
     fields: [

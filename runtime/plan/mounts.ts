@@ -34,7 +34,7 @@ export function splitProcMounts(mounts: readonly Mount[]): {
 export function addLateMounts(target: MountTarget, mounts: readonly Mount[]): void {
   for (const mount of mounts) {
     // The descriptors of the host are gone by then.
-    if (isBind(mount)) {
+    if (isBind(mount) || mount.type === 'image') {
       throw new RuntimeError(
         'Unimplemented',
         `mount ${mount.destination}: a bind below /proc in a shared pid namespace`,
@@ -72,6 +72,7 @@ function addMount(target: MountTarget, mount: Mount, isDev: boolean): void {
   refuseUnsupported(mount, options);
   if (isBind(mount)) return addBind(target, mount, options);
   if (mount.type === 'cgroup') return addCgroupMount(target, mount, options);
+  if (mount.type === 'image') return addImage(target, mount, options);
   addFileSystem(target, mount, options, isDev);
 }
 
@@ -103,6 +104,29 @@ function addBind(target: MountTarget, mount: Mount, options: MountOptions): void
   );
   draft.parent.push(...bindAttributes(slot, options, about));
   draft.child.push({ kind: 'move-mount', slot, root, path: destinationOf(mount), create: 'same', about });
+}
+
+/** The content of an image, as CRI Mount.image asks for it: a read-only overlay of its layers, or a directory of it. */
+function addImage(target: MountTarget, mount: Mount, { own }: MountOptions): void {
+  const { draft, root, options } = target;
+  const path = destinationOf(mount);
+  const tree = options.imageMounts?.get(path);
+  if (tree === undefined)
+    throw new RuntimeError('InvalidArgument', `mount ${mount.destination}: an image that nobody resolved`);
+  const { layersDir, lower, subPath } = tree;
+  const out = takeSlot(draft);
+  const about = `mount ${mount.destination} (image ${mount.source ?? ''})`;
+  draft.parent.push({
+    kind: 'overlay',
+    out,
+    layersDir,
+    lower,
+    options: ['index=off', 'redirect_dir=off', 'metacopy=off'],
+    attributes: own.set,
+    about,
+  });
+  if (subPath !== '') draft.parent.push({ kind: 'sub-tree', slot: out, path: subPath, about });
+  draft.child.push({ kind: 'move-mount', slot: out, root, path, create: 'directory', about });
 }
 
 function pauseOf({ pause }: MountTarget): Slot {

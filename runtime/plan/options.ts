@@ -12,6 +12,8 @@ export interface ContainerPlanOptions {
   readonly sandbox?: SandboxRef | undefined;
   /** The process whose pid namespace the spec names by its /proc/PID/ns/pid path. */
   readonly pidTarget?: { readonly pid: number; readonly startTime: string } | undefined;
+  /** What mounts of type `image` in the spec are made from, by destination. */
+  readonly imageMounts?: ReadonlyMap<string, ImageTree> | undefined;
   readonly cgroup: CgroupRef;
   readonly seccomp: SeccompProgram | undefined;
   /** Hard NOFILE limit where the spec sets none. */
@@ -26,6 +28,15 @@ export interface OverlayRootfs {
   readonly lower: readonly string[];
   readonly upper: string;
   readonly work: string;
+}
+
+/** An image to be mounted read-only. */
+export interface ImageTree {
+  readonly layersDir: string;
+  /** Names below `layersDir`, the top layer first; two at least, as an overlay without upper directory wants. */
+  readonly lower: readonly string[];
+  /** The directory of the image that is mounted; empty: its root. */
+  readonly subPath: string;
 }
 
 export interface PathRootfs {

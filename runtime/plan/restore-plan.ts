@@ -103,6 +103,7 @@ function refuseUnrestorable({ spec, sandbox }: ContainerPlanOptions): void {
     namespaceOf(spec, 'pid')?.path !== undefined && 'a joined pid namespace',
     namespaceOf(spec, 'pid') === undefined && "the host's pid namespace",
     spec.process?.terminal === true && 'a terminal',
+    spec.mounts?.some(({ type }) => type === 'image') === true && 'an image volume',
     namespaceOf(spec, 'user') !== undefined && 'a user namespace',
   ].find((word) => word !== false);
   if (refused !== undefined)

@@ -33,7 +33,7 @@ export const slots = {
 } as const;
 
 /** As in plan_format.h: PLAN_MAX_SLOTS. */
-export const maxSlots = 256;
+export const maxSlots = 2048;
 
 interface Step<Kind extends string> {
   readonly kind: Kind;
@@ -161,6 +161,12 @@ export interface FileStep extends Step<'file'> {
   readonly uid: number;
   readonly gid: number;
   readonly content: Uint8Array;
+}
+
+/** The mount of the slot becomes a detached copy of a directory in it; links are resolved inside it. */
+export interface SubTreeStep extends Step<'sub-tree'> {
+  readonly slot: Slot;
+  readonly path: string;
 }
 
 /** clone3 with CLONE_PARENT; exactly once in a plan that has child steps. */
@@ -436,6 +442,7 @@ export type PlanStep =
   | SymlinkStep
   | MakeDeviceStep
   | FileStep
+  | SubTreeStep
   | CloneStep
   | IdMapStep
   | SyncStep

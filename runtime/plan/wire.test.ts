@@ -97,7 +97,7 @@ describe('the launch plan on the wire', () => {
     expect(decodePlan(encodePlan(ascii))).to.deep.equal(ascii);
     for (const length of [1 << 20, 5 << 20, 20 << 20])
       expect(() => encodePlan(exec(['x'.repeat(length)])), String(length)).to.throw('too large');
-    expect(() => encodePlan({ parent: Array<PlanStep>(4097).fill({ kind: 'pause' }), child: [] })).to.throw(
+    expect(() => encodePlan({ parent: Array<PlanStep>(16_385).fill({ kind: 'pause' }), child: [] })).to.throw(
       'too large',
     );
     expect(encodePlan({ parent: [], child: [] })).to.have.length(20);
@@ -134,6 +134,7 @@ const sampleSteps: readonly PlanStep[] = [
   { kind: 'fs-mount', out: 18, type: 'proc', source: '', options: [], attributes: 0 },
   { kind: 'move-mount', slot: 18, root: 17, path: '/proc', create: 'directory' },
   { kind: 'move-mount', slot: 18, path: '/proc', create: 'no' },
+  { kind: 'sub-tree', slot: 18, path: 'a/b' },
   { kind: 'mount-setattr', slot: 18, recursive: true, set: 1, clear: 0x70, propagation: 1 << 18 },
   { kind: 'oom-score-adj', value: -999 },
   { kind: 'open-pid', out: 20, pid: 77, startTime: 1n << 40n },

@@ -12,7 +12,7 @@ export const planFormat = {
   magic: 0x4c505750,
   version: 1,
   maxBytes: 1 << 20,
-  maxSteps: 4096,
+  maxSteps: 16_384,
   noSlot: 0xffffffff,
 } as const;
 

@@ -16,7 +16,7 @@ import {
   SNAPSHOT_WORK,
   type Layout,
 } from './layout.js';
-import type { ActiveSnapshot, SnapshotUsage } from './types.js';
+import type { ActiveSnapshot, ImageLayers, SnapshotUsage } from './types.js';
 
 const recordSchema = z.object({ version: z.literal(1), chainId: z.string() });
 
@@ -72,6 +72,13 @@ export class ActiveSnapshots {
 
   find(key: string): ActiveSnapshot | undefined {
     return this.active.get(key);
+  }
+
+  /** The empty layer makes a second one where there is only one. */
+  layersOf(chainId: string): ImageLayers {
+    const lower = this.lowerNames(chainId);
+    const empty = `${EMPTY_LAYER}/${LAYER_CONTENT}`;
+    return { layersDir: this.options.layout.layers, lower: lower.length === 1 ? [...lower, empty] : lower };
   }
 
   get(key: string): ActiveSnapshot {

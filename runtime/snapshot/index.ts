@@ -75,6 +75,7 @@ function snapshotsOf(
   return {
     prepare: (key, chainId) => active.prepare(key, chainId),
     find: (key) => active.find(key),
+    layersOf: (chainId) => active.layersOf(chainId),
     remove: (key) => active.remove(key),
     sweep: (living) => active.sweep(living),
     usage: (key) => active.usage(key),

@@ -80,6 +80,8 @@ export interface Snapshots {
   /** Makes the directories; on a container's start path, so one hop and no sync. @throws NotFound (a layer is missing) */
   prepare(key: string, chainId: string): Promise<ActiveSnapshot>;
   find(key: string): ActiveSnapshot | undefined;
+  /** What an image is mounted from, read-only. Whoever mounts it keeps the layers. @throws NotFound (a layer is missing) */
+  layersOf(chainId: string): ImageLayers;
   /** Removes the writable layer, which nothing may have mounted any more. Gone is success. */
   remove(key: string): Promise<void>;
   /** Removes the snapshots of every key that is not in the set, and what a crash left. */
@@ -117,6 +119,9 @@ export interface ActiveSnapshot {
   readonly upper: string;
   readonly work: string;
 }
+
+/** The layers of a chain for an overlay without upper directory, which wants two of them at least. */
+export type ImageLayers = Pick<ActiveSnapshot, 'layersDir' | 'lower'>;
 
 export interface SnapshotUsage extends LayerUsage {
   readonly atNs: bigint;

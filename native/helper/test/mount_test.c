@@ -56,6 +56,37 @@ static void test_bind(void) {
     ok(strstr(f.text, "/new: 40755 0:0") != NULL, "missing directories are made 0755");
 }
 
+/* A directory of a mount that is attached nowhere. */
+static void test_sub_tree(void) {
+    struct builder b = {0};
+    reset_layer();
+    fixture_mkdir(&f, "host/tree");
+    fixture_mkdir(&f, "host/tree/a");
+    fixture_write(&f, "host/tree/a/inside", "part of a tree\n");
+    if (symlink("/../../a", fixture_path(&f, "host/tree/link")) < 0 && errno != EEXIST)
+        abort();
+    add(&b, PARENT, PLAN_OPEN_TREE, "sstw", 20u, NONE, fixture_path(&f, "host/tree"), 0u);
+    add(&b, PARENT, PLAN_SUB_TREE, "st", 20u, "/link/.");
+    add_rootfs(&b, &f, 0);
+    add(&b, CHILD, PLAN_MOVE_MOUNT, "sstw", 20u, ROOT_SLOT, "/part", 1u);
+    add_rest(&b);
+    add_probe(&b, "cat", "/part/inside", NULL);
+    struct outcome o = fixture_run(&f, &b);
+    exited(&o, 0, "a directory of a detached mount");
+    ok(fixture_printed(&f, "part of a tree"), "is found through a link that stays inside");
+    static const struct {
+        const char *path;
+        int error;
+    } wrong[] = {{"none", ENOENT}, {"a/inside", ENOTDIR}, {"/etc", ENOENT}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct builder w = {0};
+        add(&w, PARENT, PLAN_OPEN_TREE, "sstw", 20u, NONE, fixture_path(&f, "host/tree"), 0u);
+        add(&w, PARENT, PLAN_SUB_TREE, "st", 20u, wrong[i].path);
+        o = fixture_run(&f, &w);
+        failed(&o, PLAN_SUB_TREE, wrong[i].error, wrong[i].path);
+    }
+}
+
 /* Everything a hostile image can do about the places of mounts, devices and files. */
 static void test_links(void) {
     struct builder b = {0};
@@ -379,6 +410,7 @@ static void test_host_untouched(void) {
 int main(void) {
     if (fixture_make(&f)) {
         test_bind();
+        test_sub_tree();
         test_links();
         test_last_link();
         test_kernel_mounts();

@@ -89,14 +89,16 @@ static void test_pid_namespace(void) {
             "join-pid in the host's mount namespace");
     add_clone(&b), add_join(&b, 0x00020000), add(&b, CHILD, PLAN_JOIN_PID, "s", 8u), add_exec(&b);
     accepts(&b, "join-pid after joining a mount namespace");
+    add_clone(&b), add_join(&b, 0x10000000), add(&b, CHILD, PLAN_JOIN_PID, "s", 8u), add_exec(&b);
+    accepts(&b, "join-pid after joining a user namespace");
     add_clone(&b), add_join(&b, 0x20000000), add_exec(&b);
     refuses(&b, "a pid namespace is joined with join-pid", "join of a pid namespace");
 }
 
 static void test_values(void) {
     struct builder b = {0};
-    add(&b, PARENT, PLAN_CLOSE, "s", 256u);
-    refuses(&b, "a slot number is out of range", "slot 256");
+    add(&b, PARENT, PLAN_CLOSE, "s", 2048u);
+    refuses(&b, "a slot number is out of range", "slot 2048");
     add(&b, PARENT, PLAN_CLOSE, "ss", 1u, 1u);
     refuses(&b, "bytes behind the values of a step", "a value too many");
     add(&b, PARENT, PLAN_CLOSE, "");
