@@ -113,3 +113,8 @@ function withoutDoubles(entries: readonly JournalEntry[]): readonly JournalEntry
 function lastMs({ entries }: Life): number {
   return entries.at(-1)?.atMs ?? 0;
 }
+
+/** What happened to one object, for its `verbose` status. */
+export function lifeOf(id: string, journal: Journal, runtime: Runtime): readonly JournalEntry[] {
+  return allLives(journal, runtime).find(({ subject }) => subject.id === id)?.entries ?? [];
+}

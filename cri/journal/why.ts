@@ -35,6 +35,22 @@ export async function explain(question: string, journal: Journal, runtime: Runti
   return { cause: causeOf(lives), lives };
 }
 
+const maxLatest = 20;
+
+/** What went wrong lately, a sentence each, for the `verbose` status of the node. */
+export function latestTroubles(
+  journal: Journal,
+): readonly { readonly at: string; readonly sentence: string }[] {
+  return journal
+    .entries()
+    .filter(isTrouble)
+    .slice(-maxLatest)
+    .map((entry) => ({
+      at: new Date(entry.atMs).toISOString(),
+      sentence: sentenceOf(entry, { subject: entry.subject, entries: [entry], log: [] }),
+    }));
+}
+
 async function withLog(life: Life): Promise<ExplainedLife> {
   const { log } = life.subject;
   return { ...life, log: log === undefined ? [] : await readLogTail(log, logLines) };
@@ -85,7 +101,7 @@ function withoutObject({ sentence, reason }: Failure, what: string): string {
 /** A program that ends itself says why in its log, if anywhere. */
 function lastWords({ log, readOnlyRoot }: ExplainedLife): string {
   const words = log.findLast((line) => line.trim() !== '');
-  if (words === undefined) return '; it has logged nothing';
+  if (words === undefined) return '';
   const refused = log.find((line) => /read-only file system|EROFS/i.test(line));
   if (refused !== undefined && readOnlyRoot === true)
     return `: its root file system is read-only, and it said "${refused}" (mount a volume where it writes)`;

@@ -2,6 +2,7 @@ import type { ContainerStatusRequest, ContainerStatusResponse } from '../../prot
 import type { Container } from '../../runtime/container/types.js';
 import { find } from '../container-image.js';
 import { findContainer } from '../find.js';
+import { lifeOf } from '../journal/life.js';
 import type { Call } from '../rpc.js';
 import type { Runtime } from '../../runtime/index.js';
 import { toCriContainerStatus } from '../translate/container-answer.js';
@@ -9,12 +10,14 @@ import { toInfo } from '../verbose.js';
 
 export function containerStatus(
   { containerId, verbose }: ContainerStatusRequest,
-  { runtime }: Call,
+  { runtime, journal }: Call,
 ): ContainerStatusResponse {
   const container = findContainer(runtime, containerId);
   return {
     status: toCriContainerStatus(container, find(runtime, container)),
-    info: verbose ? toInfo(describe(container, runtime)) : {},
+    info: verbose
+      ? toInfo({ ...describe(container, runtime), life: lifeOf(container.id, journal, runtime) })
+      : {},
   };
 }
 

@@ -3,6 +3,7 @@ import type {
   StatusRequest,
   StatusResponse,
 } from '../../protos/gen/cri/runtime/v1/api.js';
+import { latestTroubles } from '../journal/why.js';
 import type { Call } from '../rpc.js';
 import { toInfo } from '../verbose.js';
 
@@ -10,7 +11,7 @@ const handlerFeatures: RuntimeHandlerFeatures = { recursiveReadOnlyMounts: true,
 
 export async function status(
   { verbose }: StatusRequest,
-  { runtime, config, host, version }: Call,
+  { runtime, config, host, journal, version }: Call,
 ): Promise<StatusResponse> {
   const network = await runtime.network.status();
   return {
@@ -33,6 +34,7 @@ export async function status(
           },
           pulls: runtime.images.counters(),
           memory: process.memoryUsage(),
+          troubles: latestTroubles(journal),
         })
       : {},
     runtimeHandlers: [{ name: '', features: handlerFeatures }],

@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { RuntimeError } from '../../errors.js';
-import { callProgram } from '../program.js';
+import { callProgram, type ProgramResult } from '../program.js';
 import type { NetworkList, PluginConfig } from './config.js';
 
 export type CniCommand = 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC';
@@ -40,7 +40,7 @@ export async function invoke(call: Invocation, signal: AbortSignal): Promise<unk
     signal,
   );
   const output = parseJson(stdout);
-  if (code !== 0) throw failure(call, output, code, stderr);
+  if (code !== 0) throw failure(call, output, { code, stdout, stderr });
   return output;
 }
 
@@ -102,17 +102,19 @@ function parseJson(text: string): unknown {
 function failure(
   { command, plugin, list }: Invocation,
   output: unknown,
-  code: number,
-  stderr: string,
+  { code, stdout, stderr }: ProgramResult,
 ): RuntimeError {
   const op = `CNI ${command} of network ${list.name}, plugin ${plugin.type}`;
+  const evidence = { output: [stdout.trim(), stderr.trim()].filter((text) => text !== '').join('\n') };
   const said = errorOutput.safeParse(output);
   if (!said.success)
     return new RuntimeError('Unavailable', op, {
       cause: stderr.trim() === '' ? `status ${code}` : stderr.trim(),
+      evidence,
     });
   const { msg, details } = said.data;
   return new RuntimeError('Unavailable', op, {
     cause: details === undefined || details === '' ? msg : `${msg}; ${details}`,
+    evidence,
   });
 }
