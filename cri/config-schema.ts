@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { pullDefaults } from '../runtime/image/types.js';
+import { parseMetricsAddress } from './metrics/address.js';
 
 const absolutePath = z
   .string()
@@ -136,6 +137,21 @@ export const configSchema = z.strictObject({
     .refine(({ tls, cert_file, key_file }) => tls !== 'files' || (cert_file !== '' && key_file !== ''), {
       path: ['tls'],
       message: "'files' needs cert_file and key_file",
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      address: z
+        .string()
+        .refine(
+          (text) => text === '' || parseMetricsAddress(text) !== undefined,
+          'must be HOST:PORT, [IPV6]:PORT or unix:/PATH',
+        )
+        .meta({ title: 'an address' })
+        .default('')
+        .describe(
+          'Where GET /metrics is answered, over plain HTTP to whoever may connect: HOST:PORT or unix:/PATH; empty: nowhere.',
+        ),
     })
     .prefault({}),
   limits: z

@@ -11,6 +11,8 @@ import { Journal } from './journal/journal.js';
 import { noteChanges } from './journal/observe.js';
 import { openLog } from './log.js';
 import { reloadOnHangup } from './reload.js';
+import type { MetricsOptions } from './metrics/index.js';
+import type { Metrics } from './metrics/types.js';
 import { type CriServer, serve } from './server.js';
 import type { Services } from './services.js';
 import { StreamingServer } from './streaming/server.js';
@@ -43,6 +45,7 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     events,
     journal: await openJournal(config, log),
     streaming,
+    metrics: await openMetrics({ address: config.metrics.address, version, runtime, log }),
   };
   forgetRemoved(services);
   noteChanges(services.journal, runtime);
@@ -58,6 +61,13 @@ async function openJournal({ state }: Config, log: Logger): Promise<Journal> {
   const journal = new Journal(path.join(state, 'journal.jsonl'), log);
   await journal.load();
   return journal;
+}
+
+/** Their library is big: whoever does not ask for metrics does without it. */
+async function openMetrics(options: MetricsOptions): Promise<Metrics | undefined> {
+  if (options.address === '') return undefined;
+  const metrics = await import('./metrics/index.js');
+  return metrics.openMetrics(options);
 }
 
 /** @throws InvalidArgument for a key pair that cannot be used */
@@ -100,6 +110,7 @@ function closeOnSignal(
       services.events.close();
       await server.close(graceMs);
       await streaming.close();
+      await services.metrics?.close();
       await runtime.close();
       await journal.close();
       log.info('stopped');

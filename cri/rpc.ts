@@ -27,6 +27,7 @@ export type Unary<Request, Response> = (
 export type Stream<Request, Response> = (request: Request, call: Call) => AsyncIterable<Response | Buffer>;
 
 interface MethodShape {
+  readonly path: string;
   readonly responseStream: boolean;
   readonly requestDeserialize: (bytes: Buffer) => unknown;
   readonly responseDeserialize: (bytes: Buffer) => unknown;
@@ -87,14 +88,20 @@ export function implementService<Service extends ServiceDefinition & Readonly<Re
   services: Services,
 ): UntypedServiceImplementation {
   const implementation: UntypedServiceImplementation = {};
-  for (const name of Object.keys(service)) {
+  for (const [name, { path, responseStream }] of Object.entries<MethodShape>(service)) {
     const handler = handlers[name];
-    implementation[name] =
-      service[name]?.responseStream === true
-        ? streamAnswerer(name, handler as Stream<unknown, unknown>, services)
-        : unaryAnswerer(name, handler as Unary<unknown, unknown>, services);
+    const method = { rpc: name, path };
+    implementation[name] = responseStream
+      ? streamAnswerer(method, handler as Stream<unknown, unknown>, services)
+      : unaryAnswerer(method, handler as Unary<unknown, unknown>, services);
   }
   return implementation;
+}
+
+interface Method {
+  readonly rpc: string;
+  /** `/package.Service/Method` */
+  readonly path: string;
 }
 
 /** A call in progress, as far as log and journal tell of it. */
@@ -105,19 +112,22 @@ interface Received {
   readonly services: Services;
 }
 
-function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: Services) {
+function unaryAnswerer({ rpc, path }: Method, handler: Unary<unknown, unknown>, services: Services) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
       const { signal, answered } = signalOf(call);
+      const metered = services.metrics?.begin(path);
       try {
         const response = await handler(call.request, { ...services, signal });
         tellSuccess(received, response);
+        metered?.('OK');
         callback(null, response);
       } catch (error) {
         const failure = failureOf(error, signal);
         tellFailure(received, failure);
+        metered?.(codeOf(failure));
         callback(toStatus(failure));
       } finally {
         answered();
@@ -126,21 +136,24 @@ function unaryAnswerer(rpc: string, handler: Unary<unknown, unknown>, services: 
   };
 }
 
-function streamAnswerer(rpc: string, handler: Stream<unknown, unknown>, services: Services) {
+function streamAnswerer({ rpc, path }: Method, handler: Stream<unknown, unknown>, services: Services) {
   return (call: ServerWritableStream<unknown, unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
       const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
       const { signal, answered } = signalOf(call);
+      const metered = services.metrics?.begin(path);
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
         }
         tellSuccess(received, undefined);
+        metered?.('OK');
         call.end();
       } catch (error) {
         const failure = failureOf(error, signal);
         tellFailure(received, failure);
+        metered?.(codeOf(failure));
         // grpc-js ends the call with the status that such an error carries.
         call.emit('error', toStatus(failure));
       } finally {

@@ -5,6 +5,7 @@ import type { CpuRates } from './cpu-rates.js';
 import type { ContainerEvents } from './events/container-events.js';
 import type { Host } from './host.js';
 import type { Journal } from './journal/journal.js';
+import type { Metrics } from './metrics/types.js';
 import type { StreamingServer } from './streaming/server.js';
 import type { UserDatabases } from './user-databases.js';
 
@@ -21,4 +22,6 @@ export interface Services {
   readonly events: ContainerEvents;
   readonly journal: Journal;
   readonly streaming: StreamingServer;
+  /** Where an address for them is configured. */
+  readonly metrics?: Metrics | undefined;
 }

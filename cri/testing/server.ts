@@ -26,7 +26,11 @@ export interface TestServer {
 }
 
 /** The real server on a real socket in a directory of its own, over a runtime in memory. */
-export async function openTestServer(log: Logger, settings: readonly string[] = []): Promise<TestServer> {
+export async function openTestServer(
+  log: Logger,
+  settings: readonly string[] = [],
+  more: Pick<Services, 'metrics'> = {},
+): Promise<TestServer> {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'podwright-cri-'));
   const socket = path.join(directory, 'cri.sock');
   const runtime = openInMemoryRuntime();
@@ -42,6 +46,7 @@ export async function openTestServer(log: Logger, settings: readonly string[] = 
     events: new ContainerEvents(log),
     journal: new Journal(undefined, log),
     streaming: new StreamingServer({ address: '127.0.0.1', port: 0, idleTimeoutMs: 0, logger: log }),
+    ...more,
   };
   const cri = await serve(services, socket);
   const channelOptions = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 };
