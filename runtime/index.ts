@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { raiseFileLimit, setUmask } from '../native/index.js';
+import { type ApparmorProfiles, openApparmor } from './apparmor/index.js';
 import { instanceOf } from './base/ids.js';
 import type { Logger } from './base/logger.js';
 import { openCgroupDriver } from './cgroup/index.js';
@@ -12,6 +13,7 @@ import { openContentStore } from './content/index.js';
 import { openImageService } from './image/index.js';
 import type { ImageService } from './image/types.js';
 import { openHelper, openMonitors, openRelays, runPlan } from './monitor/index.js';
+import { callProgram } from './network/program.js';
 import { openNetwork } from './network/service.js';
 import type { NetworkService } from './network/types.js';
 import {
@@ -78,6 +80,8 @@ export interface Runtime {
     kindOf(chainId: string, containerPath: string): Promise<'directory' | 'other' | undefined>;
   };
   readonly seccomp: SeccompProfiles;
+  /** Used only where the kernel has AppArmor. */
+  readonly apparmor: ApparmorProfiles;
   /** Lets go of everything; containers run on. */
   close(): Promise<void>;
   /** The file system of images and writable layers, and the names of block devices. */
@@ -219,6 +223,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       },
     },
     seccomp,
+    apparmor: openApparmor({ callProgram }),
     storage: storageFigures(root),
     close: async () => {
       containers.close();

@@ -6,6 +6,7 @@ import type {
 import { Rollback } from '../../runtime/base/rollback.js';
 import { RuntimeError, messageOf } from '../../runtime/errors.js';
 import type { Image } from '../../runtime/image/types.js';
+import { loadApparmor } from '../apparmor-profile.js';
 import { findSandbox } from '../find.js';
 import { resolveDevices } from '../host-devices.js';
 import { resolveVolumes } from '../host-volumes.js';
@@ -63,7 +64,7 @@ interface Surroundings extends Omit<Call, 'config'> {
 async function lookAround(
   wishes: ContainerWishes,
   image: Image,
-  { config, rollback, runtime, host, userDatabases }: Surroundings,
+  { config, rollback, runtime, host, userDatabases, log }: Surroundings,
 ): Promise<ContainerFindings> {
   const capabilities = toCapabilities(
     config.linux?.securityContext?.capabilities,
@@ -71,13 +72,14 @@ async function lookAround(
     host.capabilities,
   );
   const chainId = image.layers.at(-1)?.chainId ?? '';
-  const [files, devices, seccomp] = await Promise.all([
+  const [files, devices, seccomp, apparmorProfile] = await Promise.all([
     userDatabases.of(chainId),
     resolveDevices(wishes.devices, wishes.privileged),
     loadSeccomp(wishes.seccomp, capabilities.bounding ?? [], runtime.seccomp),
+    loadApparmor(wishes.apparmor, runtime.apparmor, log),
   ]);
   const user = resolveUser(wishes.user, image.config.user, files);
   // Last, because it may make directories.
   const volumes = await resolveVolumes(await resolveImages(wishes.volumes, runtime), rollback);
-  return { image, user, volumes, devices, seccomp };
+  return { image, user, volumes, devices, seccomp, apparmorProfile };
 }

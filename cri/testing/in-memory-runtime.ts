@@ -54,6 +54,10 @@ export function openInMemoryRuntime(): InMemoryRuntime {
       parseProfile: (text) => JSON.parse(text) as never,
       compile: missing,
     },
+    apparmor: {
+      loadDefault: async () => 'podwright-default',
+      checkLoaded: async () => undefined,
+    },
     storage: async () => ({
       filesystem: { device: '/dev/test', bytes: 1000n, inodes: 100n, inodesFree: 10n },
       deviceNames: new Map(),

@@ -39,6 +39,7 @@ function translate(config: ContainerConfig, { host = testHost, image = testImage
     volumes: wishes.volumes,
     devices: toDevices([]),
     seccomp: undefined,
+    apparmorProfile: undefined,
   });
 }
 

@@ -16,10 +16,11 @@ import { toContainerNamespaces } from './namespaces.js';
 import { toArgs, toCwd, toEnv } from './process.js';
 import { type ResourceHost, toOomScoreAdj, toResources } from './resources.js';
 import {
+  type ApparmorChoice,
   type SeccompChoice,
   type SecurityHost,
-  checkApparmor,
   checkSelinux,
+  toApparmorChoice,
   toGuardedPaths,
   toSeccompChoice,
 } from './security.js';
@@ -44,6 +45,7 @@ export interface ContainerWishes {
   readonly volumes: readonly VolumeMount[];
   readonly devices: readonly DeviceWish[];
   readonly seccomp: SeccompChoice;
+  readonly apparmor: ApparmorChoice;
 }
 
 /** What the caller found out about the host and the image for the wishes. */
@@ -54,6 +56,8 @@ export interface ContainerFindings {
   readonly volumes: readonly VolumeMount[];
   readonly devices: DeviceAccess;
   readonly seccomp: Seccomp | undefined;
+  /** Name of the AppArmor profile; undefined: unconfined. */
+  readonly apparmorProfile: string | undefined;
 }
 
 const securityField = 'config.linux.security_context';
@@ -71,7 +75,6 @@ export function toContainerWishes(
   const security = config.linux?.securityContext;
   if (config.image === undefined) throw refuse('config.image', 'is missing');
   if (config.CDIDevices.length > 0) throw unsupported('config.CDI_devices', 'CDI devices are');
-  checkApparmor(security, host);
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
   if (host.selinux && config.mounts.some((mount) => mount.selinuxRelabel)) {
     throw unsupported('config.mounts', 'SELinux labels are');
@@ -87,6 +90,7 @@ export function toContainerWishes(
     volumes: toVolumeMounts(config.mounts),
     devices: toDeviceWishes(config.devices),
     seccomp: toSeccompChoice(security),
+    apparmor: toApparmorChoice(security, host),
   };
 }
 
@@ -172,7 +176,7 @@ function toSpec(
   pod: { readonly hostname: string; readonly namespaces: readonly Namespace[] },
 ): Spec {
   const security = config.linux?.securityContext;
-  const { user, image, seccomp, volumes, devices } = findings;
+  const { user, image, seccomp, apparmorProfile, volumes, devices } = findings;
   const privileged = security?.privileged ?? false;
   const oomScoreAdj = toOomScoreAdj('config.linux.resources', config.linux?.resources);
   return {
@@ -185,6 +189,7 @@ function toSpec(
       cwd: toCwd(config, image.config),
       capabilities: toCapabilities(security?.capabilities, privileged, host.capabilities),
       noNewPrivileges: security?.noNewPrivs ?? false,
+      ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
       ...(oomScoreAdj === undefined ? {} : { oomScoreAdj: Math.max(oomScoreAdj, host.minOomScoreAdj) }),
     },
     root: { path: 'rootfs', readonly: security?.readonlyRootfs ?? false },

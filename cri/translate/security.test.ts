@@ -4,7 +4,7 @@ import {
   SecurityProfile_ProfileType,
 } from '../../protos/gen/cri/runtime/v1/api.js';
 import { testHost } from '../testing/fixtures.js';
-import { checkApparmor, checkSelinux, toGuardedPaths, toSeccompChoice } from './security.js';
+import { checkSelinux, toApparmorChoice, toGuardedPaths, toSeccompChoice } from './security.js';
 import { refusalOf } from '../testing/refusal.js';
 
 describe('security profiles', () => {
@@ -58,32 +58,58 @@ describe('security profiles', () => {
     });
   }
 
+  const none = { kind: 'none' };
   for (const [name, context, without, having] of [
-    ['absent', {}, 'accepted', 'accepted'],
-    ['default', { apparmor: profile(RuntimeDefault) }, 'accepted', 'Unimplemented'],
-    ['default, old form', { apparmorProfile: 'runtime/default' }, 'accepted', 'Unimplemented'],
-    ['unconfined', { apparmor: profile(Unconfined) }, 'accepted', 'accepted'],
-    ['of the node', { apparmor: profile(Localhost, 'x') }, 'FailedPrecondition', 'Unimplemented'],
-    ['of the node, old form', { apparmorProfile: 'localhost/x' }, 'FailedPrecondition', 'Unimplemented'],
-    ['privileged', { apparmor: profile(RuntimeDefault), privileged: true }, 'accepted', 'accepted'],
+    ['absent', {}, none, { kind: 'default', asked: false }],
+    ['default', { apparmor: profile(RuntimeDefault) }, none, { kind: 'default', asked: true }],
+    ['default, old form', { apparmorProfile: 'runtime/default' }, none, { kind: 'default', asked: true }],
+    ['unconfined', { apparmor: profile(Unconfined) }, none, none],
+    ['unconfined, old form', { apparmorProfile: 'unconfined' }, none, none],
+    [
+      'of the node',
+      { apparmor: profile(Localhost, 'x') },
+      'FailedPrecondition',
+      { kind: 'named', name: 'x' },
+    ],
+    [
+      'of the node, with prefix',
+      { apparmor: profile(Localhost, 'localhost/x') },
+      'FailedPrecondition',
+      { kind: 'named', name: 'x' },
+    ],
+    [
+      'of the node, old form',
+      { apparmorProfile: 'localhost/x' },
+      'FailedPrecondition',
+      { kind: 'named', name: 'x' },
+    ],
+    ['new form over old', { apparmor: profile(Unconfined), apparmorProfile: 'localhost/x' }, none, none],
+    ['privileged', { apparmor: profile(Localhost, 'x'), privileged: true }, none, none],
     ['nonsense', { apparmorProfile: 'x' }, 'InvalidArgument', 'InvalidArgument'],
     ['nameless', { apparmor: profile(Localhost) }, 'InvalidArgument', 'InvalidArgument'],
-  ] as [string, Partial<LinuxContainerSecurityContext>, string, string][]) {
+    ['nameless, old form', { apparmorProfile: 'localhost/' }, 'InvalidArgument', 'InvalidArgument'],
+    ['of no kind', { apparmor: profile(9 as never) }, 'InvalidArgument', 'InvalidArgument'],
+  ] as [string, Partial<LinuxContainerSecurityContext>, object | string, object | string][]) {
     it(`AppArmor ${name}`, () => {
-      const code = (apparmor: boolean) =>
-        refusalOf(() => checkApparmor(security(context), { ...testHost, apparmor }));
-      expect([code(false).split(':')[0], code(true).split(':')[0]]).to.deep.equal([without, having]);
+      const outcome = (apparmor: boolean): object | string => {
+        let choice: object | undefined;
+        const refusal = refusalOf(
+          () => (choice = toApparmorChoice(security(context), { ...testHost, apparmor })),
+        );
+        return choice ?? refusal.split(':')[0] ?? '';
+      };
+      expect([outcome(false), outcome(true)]).to.deep.equal([without, having]);
     });
   }
 
   it('SELinux labels are refused by name', () => {
     const label = { user: '', role: '', type: 'spc_t', level: '' };
-    const none = { user: '', role: '', type: '', level: '' };
+    const noLabel = { user: '', role: '', type: '', level: '' };
     expect(refusalOf(() => checkSelinux('f', label, testHost))).to.match(/^FailedPrecondition: f: SELinux/);
     expect(refusalOf(() => checkSelinux('f', label, { ...testHost, selinux: true }))).to.match(
       /^Unimplemented: f: SELinux/,
     );
-    expect(refusalOf(() => checkSelinux('f', none, testHost))).to.equal('accepted');
+    expect(refusalOf(() => checkSelinux('f', noLabel, testHost))).to.equal('accepted');
   });
 
   it('guarded paths are exactly those asked for, none for a privileged container', () => {

@@ -70,39 +70,44 @@ function withoutPrefix(text: string): string {
   return text.startsWith('localhost/') ? text.slice('localhost/'.length) : text;
 }
 
+/** Which AppArmor profile applies: none, ours, or one that the node has loaded under a name. */
+export type ApparmorChoice =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'default'; readonly asked: boolean }
+  | { readonly kind: 'named'; readonly name: string };
+
 /**
- * AppArmor: what asks for nothing, or for the default where the host has no AppArmor, is accepted.
+ * The profile of a container. CRI apparmor_profile: without any it has the default one; the old text form counts only where
+ * the new one is absent. A host without AppArmor cannot do what the default promises, and nobody is refused for that.
  *
- * @throws Unimplemented where a profile would have to be applied, FailedPrecondition where the host has none
+ * @throws FailedPrecondition where a profile of the node is asked for and the host has no AppArmor
  */
-export function checkApparmor(
+export function toApparmorChoice(
   security: Pick<LinuxContainerSecurityContext, 'privileged' | 'apparmor' | 'apparmorProfile'> | undefined,
   host: SecurityHost,
-): void {
+): ApparmorChoice {
   const field = 'config.linux.security_context.apparmor';
-  if (security === undefined) return;
-  const profile =
-    security.apparmor === undefined
-      ? oldApparmor(`${field}_profile`, security.apparmorProfile)
+  const choice =
+    security?.apparmor === undefined
+      ? oldApparmor(`${field}_profile`, security?.apparmorProfile ?? '')
       : newApparmor(field, security.apparmor);
-  if (profile === 'none' || security.privileged) return;
-  if (host.apparmor) throw unsupported(field, 'AppArmor profiles are');
-  if (profile === 'localhost') {
+  if (security?.privileged === true) return { kind: 'none' };
+  if (host.apparmor) return choice;
+  if (choice.kind === 'named') {
     throw new RuntimeError('FailedPrecondition', field, { cause: 'AppArmor is not enabled on this host' });
   }
+  return { kind: 'none' };
 }
-
-type ApparmorChoice = 'none' | 'default' | 'localhost';
 
 function newApparmor(field: string, { profileType, localhostRef }: SecurityProfile): ApparmorChoice {
   switch (profileType) {
     case SecurityProfile_ProfileType.RuntimeDefault:
-      return 'default';
+      return { kind: 'default', asked: true };
     case SecurityProfile_ProfileType.Unconfined:
-      return 'none';
+      return { kind: 'none' };
     case SecurityProfile_ProfileType.Localhost:
-      checkText(`${field}.localhost_ref`, localhostRef);
-      return 'localhost';
+      // The prefix is of the old form, which some clients still put here.
+      return { kind: 'named', name: checkText(`${field}.localhost_ref`, withoutPrefix(localhostRef)) };
     default:
       throw unknownEnum(`${field}.profile_type`, profileType);
   }
@@ -110,12 +115,12 @@ function newApparmor(field: string, { profileType, localhostRef }: SecurityProfi
 
 function oldApparmor(field: string, text: string): ApparmorChoice {
   checkText(field, text, { mayBeEmpty: true });
-  if (text === '' || text === 'unconfined') return 'none';
-  if (text === 'runtime/default') return 'default';
+  if (text === 'unconfined') return { kind: 'none' };
+  if (text === '' || text === 'runtime/default') return { kind: 'default', asked: text !== '' };
   if (!text.startsWith('localhost/') || text === 'localhost/') {
     throw refuse(field, `${quote(text)} is not a kind of profile`);
   }
-  return 'localhost';
+  return { kind: 'named', name: withoutPrefix(text) };
 }
 
 /** @throws FailedPrecondition where a label is asked for and the host has no SELinux, Unimplemented where it has */
@@ -123,8 +128,13 @@ export function checkSelinux(field: string, options: SELinuxOption | undefined, 
   const label = options === undefined ? '' : `${options.user}${options.role}${options.type}${options.level}`;
   if (label === '') return;
   checkText(field, label);
-  if (host.selinux) throw unsupported(field, 'SELinux labels are');
-  throw new RuntimeError('FailedPrecondition', field, { cause: 'SELinux is not enabled on this host' });
+  throw noSelinux(field, host);
+}
+
+/** Why a field that asks for a label is refused. */
+export function noSelinux(field: string, host: SecurityHost): RuntimeError {
+  if (host.selinux) return unsupported(field, 'SELinux labels are');
+  return new RuntimeError('FailedPrecondition', field, { cause: 'SELinux is not enabled on this host' });
 }
 
 /** Masked and read-only paths are exactly those of the request: empty lists are how an unmasked /proc is asked for. */

@@ -165,16 +165,34 @@ static void write_label(struct stage *s, const char *file, const char *text, con
         step_fail(s, "write", detail);
 }
 
+/* What waits for execve reads back as "NAME (MODE)"; execve then takes it or fails. */
+static void check_profile(struct stage *s, const char *file, const char *profile) {
+    char waiting[512] = "";
+    cleanup_close int fd = procfs_file(s, false, file, O_RDONLY);
+    if (fd < 0)
+        step_fail_with(s, fd, "openat2", file);
+    ssize_t n = read(fd, waiting, sizeof waiting - 1);
+    if (n < 0)
+        step_fail(s, "read", file);
+    size_t len = strlen(profile);
+    if (strncmp(waiting, profile, len) != 0 || (waiting[len] != ' ' && waiting[len] != '\n'))
+        step_fail_with(s, EACCES, "read", "another AppArmor profile waits for the exec");
+}
+
 void step_apparmor(struct stage *s, struct plan_values *v) {
     const char *profile = plan_str(v);
     char text[512];
     int n = snprintf(text, sizeof text, "exec %s", profile);
     if (n < 0 || (size_t)n >= sizeof text)
         step_fail_with(s, ENAMETOOLONG, "write", profile);
-    int own = procfs_file(s, false, "self/attr/apparmor/exec", O_PATH); /* 5.1 with stacked LSMs */
+    const char *file = "self/attr/apparmor/exec"; /* 5.1 with stacked LSMs */
+    int own = procfs_file(s, false, file, O_PATH);
     if (own >= 0)
         close(own);
-    write_label(s, own >= 0 ? "self/attr/apparmor/exec" : "self/attr/exec", text, profile);
+    else if (own == -ENOENT)
+        file = "self/attr/exec";
+    write_label(s, file, text, profile);
+    check_profile(s, file, profile);
 }
 
 void step_selinux(struct stage *s, struct plan_values *v) {
