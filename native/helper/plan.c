@@ -29,6 +29,7 @@ static const struct kind_row kinds[] = {
     {PLAN_SYMLINK, IN_BOTH, "symlink", "stt"},
     {PLAN_MAKE_DEVICE, IN_BOTH, "make-device", "stwwwww"},
     {PLAN_FILE, IN_BOTH, "file", "stwwwb"},
+    {PLAN_IDMAPPED_OVERLAY, IN_PARENT, "idmapped-overlay", "stTttTqs"},
     {PLAN_SUB_TREE, IN_PARENT, "sub-tree", "st"},
     {PLAN_CLONE, IN_PARENT, "clone", "qs"},
     {PLAN_ID_MAP, IN_PARENT | AFTER_CLONE, "id-map", "ttw"},
@@ -37,6 +38,7 @@ static const struct kind_row kinds[] = {
     {PLAN_OOM_SCORE_ADJ, IN_PARENT | AFTER_CLONE, "oom-score-adj", "w"},
     {PLAN_OPEN_PID, IN_PARENT, "open-pid", "swq"},
     {PLAN_USER_NAMESPACE, IN_PARENT, "user-namespace", "stt"},
+    {PLAN_STDIO_OWNER, IN_PARENT, "stdio-owner", "ww"},
     {PLAN_UNSHARE, IN_CHILD, "unshare", "q"},
     {PLAN_JOIN, IN_CHILD, "join", "sq"},
     {PLAN_JOIN_PID, IN_CHILD, "join-pid", "s"},
@@ -228,7 +230,9 @@ static const char *check_child_order(struct order *o, const struct plan_step *st
     case PLAN_JOIN: {
         plan_u32(&v);
         uint64_t flags = plan_u64(&v);
-        o->away = o->away || (flags & 0x00020000u); /* CLONE_NEWNS */
+        /* CLONE_NEWNS; or CLONE_NEWUSER: nobody in there has rights over our memory, which is the host's user
+         * namespace', so nobody may look through a process that is not dumpable. */
+        o->away = o->away || (flags & (0x00020000u | 0x10000000u));
         return flags & 0x20000000u /* CLONE_NEWPID */ ? "a pid namespace is joined with join-pid" : NULL;
     }
     case PLAN_JOIN_PID:

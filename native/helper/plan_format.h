@@ -88,6 +88,10 @@ enum plan_kind {
     /* New or replaced regular file inside root: slot root, str path, u32 mode, u32 uid, u32 gid, bytes
        content */
     PLAN_FILE = 14,
+    /* OVERLAY whose layers are seen through the maps of a user namespace, and whose upper directory gets the
+     * owner that these make of its present one: as OVERLAY, then slot user namespace. What the container
+     * writes has its ids of the host. */
+    PLAN_IDMAPPED_OVERLAY = 15,
     /* The mount of a slot becomes a detached copy of a directory in it: slot, str path, resolved inside it
      * whatever links it has on the way */
     PLAN_SUB_TREE = 16,
@@ -110,6 +114,9 @@ enum plan_kind {
     PLAN_OPEN_PID = 25,
     /* A user namespace made for its maps only: slot out, str uid map, str gid map */
     PLAN_USER_NAMESPACE = 26,
+    /* Gives slots 0-2 to the user if they are pipes: u32 uid, u32 gid of the host. STDIO may not, in a user
+     * namespace to which they do not belong. */
+    PLAN_STDIO_OWNER = 27,
 
     /* ---- namespaces (child) ---- */
     /* u64 CLONE_NEW* */

@@ -8,8 +8,9 @@
 
 void ns_become_root(struct stage *s) {
     if (!s->new_user_namespace || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-        return;         /* 0 is not mapped, or not yet */
-    setgroups(0, NULL); /* refused where setgroups is denied */
+        return;                /* 0 is not mapped, or not yet */
+    setgroups(0, NULL);        /* refused where setgroups is denied */
+    prctl(PR_SET_DUMPABLE, 0); /* whatever fs.suid_dumpable made of it */
     s->new_user_namespace = false;
 }
 

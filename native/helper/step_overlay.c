@@ -101,15 +101,14 @@ static int join_data(const struct overlay *o, char *data, size_t size) {
     return n < 0 || (size_t)n >= size - at ? -E2BIG : 0;
 }
 
-/* In the private mount namespace: mounted over the layers directory, then cloned from there. */
+/* In a private mount namespace: mounted over the layers directory, then cloned from there. */
 static int mount_and_clone(const struct overlay *o, const char **call) {
     char data[4096];
     int error = join_data(o, data, sizeof data);
     if (error < 0)
         return error;
     *call = "mount";
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("overlay", o->layers, "overlay", 0, data) < 0)
+    if (mount("overlay", o->layers, "overlay", 0, data) < 0)
         return -errno;
     *call = "open_tree";
     int fd = kernel_open_tree(AT_FDCWD, o->layers, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -125,22 +124,105 @@ static int mount_and_clone(const struct overlay *o, const char **call) {
     return fd;
 }
 
-int overlay_mount(const struct overlay *o, const char **call) {
+/* A mount namespace of our own for a while: nothing that is attached in it is seen elsewhere. */
+struct excursion {
+    int home, root;
+};
+
+static int excursion_begin(struct excursion *e, const char **call) {
     *call = "unshare";
-    cleanup_close int home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-    cleanup_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (home < 0 || root < 0 || unshare(CLONE_NEWNS) < 0)
+    e->home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    e->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (e->home < 0 || e->root < 0 || unshare(CLONE_NEWNS) < 0)
         return -errno;
-    int fd = mount_and_clone(o, call);
-    if (setns(home, CLONE_NEWNS) < 0 || fchdir(root) < 0 || chroot(".") < 0 || chdir(o->layers) < 0) {
-        *call = "setns";
-        return -errno;
-    }
-    return fd;
+    *call = "mount";
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ? -errno : 0;
 }
 
-void step_overlay(struct stage *s, struct plan_values *v) {
-    uint32_t out = plan_u32(v);
+static int excursion_end(struct excursion *e, const char *layers) {
+    cleanup_close int home = e->home, root = e->root;
+    if (setns(home, CLONE_NEWNS) < 0 || fchdir(root) < 0 || chroot(".") < 0 || chdir(layers) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Home again with the overlay, or with why there is none. */
+static int bring_home(struct excursion *e, const struct overlay *o, int fd, const char **call) {
+    int error = excursion_end(e, o->layers);
+    if (error == 0)
+        return fd;
+    *call = "setns";
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+int overlay_mount(const struct overlay *o, const char **call) {
+    struct excursion away;
+    int error = excursion_begin(&away, call);
+    if (error < 0)
+        return error;
+    return bring_home(&away, o, mount_and_clone(o, call), call);
+}
+
+/* A detached copy of what lies at the path, seen through the maps of the user namespace; or -errno. */
+static int open_idmapped(const char *path, int user_namespace, const char **call) {
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace};
+    *call = "open_tree";
+    int fd = kernel_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    *call = "mount_setattr";
+    if (kernel_mount_setattr(fd, "", AT_EMPTY_PATH, &attr) == 0)
+        return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+/* The root of an overlay has the owner of its upper directory, which is not seen through maps: the container
+ * writes there with the ids that it has on the host. */
+static int own_upper(const struct overlay *o, int user_namespace, const char **call) {
+    if (o->upper[0] == 0)
+        return 0;
+    cleanup_close int seen = open_idmapped(o->upper, user_namespace, call);
+    struct stat st;
+    if (seen < 0)
+        return seen;
+    *call = "chown";
+    if (fstat(seen, &st) < 0 || fchownat(AT_FDCWD, o->upper, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    return 0;
+}
+
+/* In a private mount namespace: the idmapped layers lie on the layers directory while the overlay is made,
+ * which keeps copies of their mounts. Overlayfs takes detached ones by descriptor only since 6.15. */
+static int mount_over_idmapped(struct stage *s, const struct overlay *o, int layers, const char **call) {
+    *call = "move_mount";
+    if (kernel_move_mount(layers, "", AT_FDCWD, o->layers, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return -errno;
+    *call = "chdir";
+    if (chdir(o->layers) < 0)
+        return -errno;
+    int fd = overlay_new_api(s, o, call);
+    return fd == -E2BIG ? mount_and_clone(o, call) : fd;
+}
+
+static int overlay_idmapped(struct stage *s, const struct overlay *o, int user_namespace, const char **call) {
+    int error = own_upper(o, user_namespace, call);
+    if (error < 0)
+        return error;
+    cleanup_close int layers = open_idmapped(o->layers, user_namespace, call);
+    if (layers < 0)
+        return layers;
+    struct excursion away;
+    error = excursion_begin(&away, call);
+    if (error < 0)
+        return error;
+    return bring_home(&away, o, mount_over_idmapped(s, o, layers, call), call);
+}
+
+static struct overlay read_overlay(struct plan_values *v) {
     struct overlay o = {.layers = plan_str(v), .lower = *v};
     for (uint32_t left = plan_u32(v); left > 0; left--)
         plan_str(v);
@@ -150,16 +232,44 @@ void step_overlay(struct stage *s, struct plan_values *v) {
     for (uint32_t left = plan_u32(v); left > 0; left--)
         plan_str(v);
     o.attributes = plan_u64(v);
-    cleanup_close int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (cwd < 0 || chdir(o.layers) < 0)
-        step_fail(s, "chdir", o.layers);
+    return o;
+}
+
+/* The names of the layers are relative to their directory. */
+static int enter_layers(struct stage *s, const struct overlay *o) {
+    int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (cwd < 0 || chdir(o->layers) < 0)
+        step_fail(s, "chdir", o->layers);
+    return cwd;
+}
+
+static void keep(struct stage *s, const struct overlay *o, uint32_t out, int fd, const char *call) {
+    if (fd < 0)
+        step_fail_with(s, fd, call, o->layers);
+    stage_fill(s, out, fd);
+}
+
+void step_overlay(struct stage *s, struct plan_values *v) {
+    uint32_t out = plan_u32(v);
+    struct overlay o = read_overlay(v);
+    cleanup_close int cwd = enter_layers(s, &o);
     const char *call;
     int fd = overlay_new_api(s, &o, &call);
     if (fd == -E2BIG)
         fd = overlay_mount(&o, &call);
-    if (fd < 0)
-        step_fail_with(s, fd, call, o.layers);
+    keep(s, &o, out, fd, call);
     if (fchdir(cwd) < 0)
         step_fail(s, "fchdir", NULL);
-    stage_fill(s, out, fd);
+}
+
+void step_idmapped_overlay(struct stage *s, struct plan_values *v) {
+    uint32_t out = plan_u32(v);
+    struct overlay o = read_overlay(v);
+    int user_namespace = stage_slot(s, plan_u32(v));
+    cleanup_close int cwd = enter_layers(s, &o);
+    const char *call;
+    int fd = overlay_idmapped(s, &o, user_namespace, &call);
+    keep(s, &o, out, fd, call);
+    if (fchdir(cwd) < 0)
+        step_fail(s, "fchdir", NULL);
 }

@@ -10,6 +10,14 @@ static void give_to_user(int fd, uid_t uid, gid_t gid) {
         (void)!fchown(fd, uid, gid);
 }
 
+void step_stdio_owner(struct stage *s, struct plan_values *v) {
+    uid_t uid = plan_u32(v);
+    gid_t gid = plan_u32(v);
+    for (uint32_t i = 0; i < 3; i++)
+        if (s->slots[i] >= 0)
+            give_to_user(s->slots[i], uid, gid);
+}
+
 static bool is_null_device(int fd) {
     struct stat st;
     return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);

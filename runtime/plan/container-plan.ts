@@ -3,16 +3,26 @@ import type { Process, Spec } from '../spec/types.js';
 import { validateSpec } from '../spec/validate.js';
 import { addCgroupJoin } from './cgroup-join.js';
 import { type Draft, newDraft, takeSlot } from './draft.js';
-import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SLAVE, O_CLOEXEC, O_DIRECTORY, O_PATH } from './kernel.js';
+import {
+  CLONE_NEWUSER,
+  MOUNT_ATTR_RDONLY,
+  MS_PRIVATE,
+  MS_REC,
+  MS_SLAVE,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+} from './kernel.js';
 import { parsePropagation } from './mount-options.js';
-import { type MountTarget, destinationOf, isBelow } from './mount-target.js';
+import { type MountTarget, ROOT_MOUNTPOINT, destinationOf, isBelow } from './mount-target.js';
 import { addLateMounts, addMounts, splitProcMounts } from './mounts.js';
 import { hasOwnNamespace, planNamespaces } from './namespaces.js';
 import type { ContainerPlanOptions } from './options.js';
-import { processSteps, stdioSteps } from './process.js';
+import { processSteps, stdioOwner, stdioSteps } from './process.js';
 import type { Plan, PlanStep, Slot } from './steps.js';
 import { launchSteps } from './launch.js';
 import { refuseUnimplemented } from './unimplemented.js';
+import { type IdMaps, idMapSlot, idMapSteps, idMapsOf } from './user-namespace.js';
 
 /**
  * Compiles a container's config.json into its launch plan.
@@ -35,25 +45,37 @@ export function compileContainerPlan(options: ContainerPlanOptions): Plan {
   const draft = newDraft();
   const cgroup = addCgroupJoin(draft, options.cgroup);
   const { cloneFlags, joins, joinPid, pause } = planNamespaces(draft, options);
-  const root = addRootfs(draft, options);
-  draft.child.push(...joins);
-  attachRootfs(draft, root, options);
-  const target: MountTarget = { draft, root, scratch: takeSlot(draft), pause, options };
+  const maps = idMapsOf(spec);
+  const root = addRootfs(draft, options, maps);
+  const ownMaps = maps !== undefined && (cloneFlags & CLONE_NEWUSER) !== 0 ? idMapSteps(maps) : undefined;
+  draft.child.push(...(ownMaps?.child ?? []), ...joins);
+  const mountpoint = maps === undefined ? options.rootfsMountpoint : ROOT_MOUNTPOINT;
+  attachRootfs(draft, root, mountpoint);
+  const target: MountTarget = { draft, root, scratch: takeSlot(draft), pause, maps, options };
   const processOptions = { ...options, process, role: 'init' as const };
 
   const shared = joinPid !== undefined;
   const { now, later } = shared ? splitProcMounts(spec.mounts ?? []) : { now: spec.mounts ?? [], later: [] };
   addMounts(target, now);
   draft.child.push(...hostSettings(spec), ...restrictedPaths(target, (path) => !coveredBy(later, path)));
-  draft.child.push(...draft.sealing, ...cwdSteps(process, root), ...pivotSteps(root, spec));
-  if (joinPid !== undefined) joinSharedPid(target, joinPid, later);
+  draft.child.push(...draft.sealing, ...cwdSteps(process, root));
+  const join = (from: string): void => {
+    if (joinPid !== undefined) joinSharedPid(target, joinPid, later, from);
+  };
+  // A user namespace may have a procfs only while it sees one that nothing covers, which is the host's.
+  if (maps !== undefined) join(mountpoint);
+  draft.child.push(...pivotSteps(root, spec));
+  if (maps === undefined) join('/');
   draft.child.push(
     ...stdioSteps(processOptions),
     ...readOnlyRoot(spec, root),
     ...processSteps(processOptions),
   );
   const { oomScoreAdj } = process;
-  draft.parent.push(...launchSteps({ cloneFlags, cgroup, oomScoreAdj }));
+  draft.parent.push(
+    ...stdioOwner(process, maps),
+    ...launchSteps({ cloneFlags, cgroup, oomScoreAdj, after: ownMaps?.parent }),
+  );
   return { parent: draft.parent, child: draft.child };
 }
 
@@ -63,17 +85,22 @@ function processOf({ process }: Spec): Process {
 }
 
 /**
- * The rootfs as a detached mount. redirect_dir, metacopy and index are off, so that the writable layer stays readable as
+ * The rootfs as a detached mount, its layers idmapped for a user namespace. redirect_dir, metacopy and index are off, so that the writable layer stays readable as
  * plain files. `volatile`: the layer does not outlive the boot, and an unmount must not wait until the whole file system
  * below it is synced.
  */
-export function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot {
+export function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions, maps?: IdMaps): Slot {
   const out = takeSlot(draft);
   if (rootfs.kind === 'overlay') {
     const { layersDir, lower, upper, work } = rootfs;
     const options = ['index=off', 'redirect_dir=off', 'metacopy=off', 'volatile'];
     const about = 'make the rootfs (overlay)';
-    draft.parent.push({ kind: 'overlay', out, layersDir, lower, upper, work, options, attributes: 0, about });
+    const step = { out, layersDir, lower, upper, work, options, attributes: 0, about };
+    draft.parent.push(
+      maps === undefined
+        ? { kind: 'overlay', ...step }
+        : { kind: 'idmapped-overlay', ...step, userNamespace: idMapSlot(draft, maps) },
+    );
     return out;
   }
   const about = `make the rootfs (bind from ${rootfs.path})`;
@@ -85,8 +112,8 @@ export function addRootfs(draft: Draft, { rootfs }: ContainerPlanOptions): Slot 
 }
 
 /** On a directory of the host as the child sees it, in its own mount namespace: pivot_root wants an attached mount. */
-function attachRootfs(draft: Draft, root: Slot, { rootfsMountpoint }: ContainerPlanOptions): void {
-  const about = `attach the rootfs on ${rootfsMountpoint}`;
+function attachRootfs(draft: Draft, root: Slot, mountpoint: string): void {
+  const about = `attach the rootfs on ${mountpoint}`;
   draft.child.push(
     {
       kind: 'propagation',
@@ -94,7 +121,7 @@ function attachRootfs(draft: Draft, root: Slot, { rootfsMountpoint }: ContainerP
       flags: MS_REC | MS_SLAVE,
       about: 'leave the mount propagation of the host',
     },
-    { kind: 'move-mount', slot: root, path: rootfsMountpoint, create: 'no', about },
+    { kind: 'move-mount', slot: root, path: mountpoint, create: 'no', about },
   );
 }
 
@@ -158,15 +185,20 @@ function pivotSteps(slot: Slot, { linux }: Spec): readonly PlanStep[] {
   return [pivot, { kind: 'propagation', path: '/', flags, about: `make the rootfs ${word}` }];
 }
 
-/** Joining closes the descriptors, so the root is opened anew: it is the process' own root by now. */
+/**
+ * Joining closes the descriptors, so the root is opened anew: it is the process' own root by now, but in a user namespace,
+ * where the process comes with the host's mounts still in sight. Nobody in there can look through it: it is not dumpable,
+ * and its memory belongs to the host's user namespace, in which they have no rights.
+ */
 function joinSharedPid(
   target: MountTarget,
   slot: Slot,
   later: readonly NonNullable<Spec['mounts']>[number][],
+  from: string,
 ): void {
   const { draft, root } = target;
   draft.child.push({ kind: 'join-pid', slot, about: 'join the pid namespace of others' });
-  draft.child.push({ kind: 'open', out: root, path: '/', flags: O_PATH | O_DIRECTORY | O_CLOEXEC });
+  draft.child.push({ kind: 'open', out: root, path: from, flags: O_PATH | O_DIRECTORY | O_CLOEXEC });
   addLateMounts(target, later);
   draft.child.push(...restrictedPaths(target, (path) => coveredBy(later, path)));
 }

@@ -36,10 +36,12 @@ export function addDevices(target: MountTarget, dev: Slot, devPath: '/' | '/dev'
   // These two are made by what owns them: devpts and the console.
   wanted.delete('/dev/ptmx');
   wanted.delete('/dev/console');
-  const { child } = target.draft;
-  for (const [at, device] of wanted) child.push(deviceStep(device, place(target.root, dev, devPath, at)));
+  // Nobody may make a device in a user namespace. The launcher's nodes keep the host's owners.
+  const { child, parent } = target.draft;
+  const steps = target.maps === undefined ? child : parent;
+  for (const [at, device] of wanted) steps.push(deviceStep(device, place(target.root, dev, devPath, at)));
   for (const [at, to] of links) {
-    child.push({ kind: 'symlink', ...place(target.root, dev, devPath, at), target: to, about: `link ${at}` });
+    steps.push({ kind: 'symlink', ...place(target.root, dev, devPath, at), target: to, about: `link ${at}` });
   }
 }
 

@@ -7,11 +7,13 @@ export interface Draft extends Plan {
   readonly child: PlanStep[];
   /** Steps that make mounts read-only, once everything inside them is made. */
   readonly sealing: PlanStep[];
+  /** Descriptors of user namespaces by their maps, for idmapped mounts. */
+  readonly userNamespaces: Map<string, Slot>;
   nextSlot: Slot;
 }
 
 export function newDraft(): Draft {
-  return { parent: [], child: [], sealing: [], nextSlot: slots.free };
+  return { parent: [], child: [], sealing: [], userNamespaces: new Map(), nextSlot: slots.free };
 }
 
 /** @throws ResourceExhausted when a plan needs more descriptors than a launch has */

@@ -113,6 +113,19 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['attributes', 'u64'],
     ],
   },
+  'idmapped-overlay': {
+    code: 15,
+    fields: [
+      ['out', 'slot'],
+      ['layersDir', 'str'],
+      ['lower', 'strs'],
+      ['upper', 'str'],
+      ['work', 'str'],
+      ['options', 'strs'],
+      ['attributes', 'u64'],
+      ['userNamespace', 'slot'],
+    ],
+  },
   'mount-setattr': {
     code: 8,
     fields: [
@@ -227,6 +240,13 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['out', 'slot'],
       ['uidMap', 'str'],
       ['gidMap', 'str'],
+    ],
+  },
+  'stdio-owner': {
+    code: 27,
+    fields: [
+      ['uid', 'u32'],
+      ['gid', 'u32'],
     ],
   },
   unshare: { code: 30, fields: [['flags', 'u64']] },

@@ -29,7 +29,7 @@ export interface MountOptions {
   readonly recursive: AttributeChange;
   readonly propagation: { readonly flag: number; readonly recursive: boolean } | undefined;
   readonly copyUp: boolean;
-  readonly idmap: boolean;
+  readonly idmap: 'no' | 'idmap' | 'ridmap';
   readonly remount: boolean;
   /** Words for the file system itself ("size=64m"). */
   readonly data: readonly string[];
@@ -80,7 +80,7 @@ export function parseMountOptions(words: readonly string[]): MountOptions {
     bind: 'no',
     propagation: undefined,
     copyUp: false,
-    idmap: false,
+    idmap: 'no',
     remount: false,
   };
   for (const word of words) {
@@ -92,7 +92,7 @@ export function parseMountOptions(words: readonly string[]): MountOptions {
     else if (attributeWords.has(word)) decide(own, word);
     else if (attributeWords.has(bare)) decide(recursive, bare);
     else if (word === 'tmpcopyup') parsed = { ...parsed, copyUp: true };
-    else if (word === 'idmap' || word === 'ridmap') parsed = { ...parsed, idmap: true };
+    else if (word === 'idmap' || word === 'ridmap') parsed = { ...parsed, idmap: word };
     else if (word === 'remount') parsed = { ...parsed, remount: true };
     else if (word !== '' && !emptyWords.has(word)) data.push(word);
   }

@@ -3,6 +3,10 @@ import type { Mount } from '../spec/types.js';
 import type { Draft } from './draft.js';
 import type { ContainerPlanOptions } from './options.js';
 import type { Slot } from './steps.js';
+import type { IdMaps } from './user-namespace.js';
+
+/** A directory that every host has and every user may search: a root is attached on it in a mount namespace of its own. */
+export const ROOT_MOUNTPOINT = '/tmp';
 
 /** Where a container's mounts go while its plan is compiled. */
 export interface MountTarget {
@@ -13,6 +17,8 @@ export interface MountTarget {
   readonly scratch: Slot;
   /** pidfd of the sandbox' pause process. */
   readonly pause: Slot | undefined;
+  /** Of the user namespace, if the container has one. */
+  readonly maps: IdMaps | undefined;
   readonly options: ContainerPlanOptions;
 }
 

@@ -7,6 +7,7 @@ import { MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SLAVE } from './kernel.js';
 import { type MountOptions, changesNothing, parseMountOptions } from './mount-options.js';
 import { type MountTarget, destinationOf, isBelow } from './mount-target.js';
 import type { PlanStep, Slot } from './steps.js';
+import { hostIdOf, idMapSlot } from './user-namespace.js';
 
 /**
  * Attaches the spec's mounts in their order, the sandbox' /dev/shm among them, and makes the devices as soon as /dev is
@@ -37,7 +38,7 @@ export function addLateMounts(target: MountTarget, mounts: readonly Mount[]): vo
     if (isBind(mount) || mount.type === 'image') {
       throw new RuntimeError(
         'Unimplemented',
-        `mount ${mount.destination}: a bind below /proc in a shared pid namespace`,
+        `mount ${mount.destination}: a volume below /proc in a shared pid namespace`,
       );
     }
     addMount(target, mount, false);
@@ -78,9 +79,9 @@ function addMount(target: MountTarget, mount: Mount, isDev: boolean): void {
 
 function refuseUnsupported(mount: Mount, options: MountOptions): void {
   const refused = [
-    options.idmap && 'idmap',
-    (mount.uidMappings?.length ?? 0) > 0 && 'uidMappings',
-    (mount.gidMappings?.length ?? 0) > 0 && 'gidMappings',
+    !isBind(mount) && options.idmap !== 'no' && options.idmap,
+    !isBind(mount) && (mount.uidMappings?.length ?? 0) > 0 && 'uidMappings',
+    !isBind(mount) && (mount.gidMappings?.length ?? 0) > 0 && 'gidMappings',
     options.remount && !isBind(mount) && 'remount',
   ].find((word) => word !== false);
   if (refused !== undefined) {
@@ -102,6 +103,7 @@ function addBind(target: MountTarget, mount: Mount, options: MountOptions): void
       ? { kind: 'open-tree-in', out: slot, pidfd: pauseOf(target), path: SHM, about }
       : { kind: 'open-tree', out: slot, path: source, recursive: options.bind === 'rbind', about },
   );
+  draft.parent.push(...idMapAttribute(target, mount, { slot, options, about }));
   draft.parent.push(...bindAttributes(slot, options, about));
   draft.child.push({ kind: 'move-mount', slot, root, path: destinationOf(mount), create: 'same', about });
 }
@@ -116,15 +118,13 @@ function addImage(target: MountTarget, mount: Mount, { own }: MountOptions): voi
   const { layersDir, lower, subPath } = tree;
   const out = takeSlot(draft);
   const about = `mount ${mount.destination} (image ${mount.source ?? ''})`;
-  draft.parent.push({
-    kind: 'overlay',
-    out,
-    layersDir,
-    lower,
-    options: ['index=off', 'redirect_dir=off', 'metacopy=off'],
-    attributes: own.set,
-    about,
-  });
+  const overlay = ['index=off', 'redirect_dir=off', 'metacopy=off'];
+  const step = { out, layersDir, lower, options: overlay, attributes: own.set, about };
+  draft.parent.push(
+    target.maps === undefined
+      ? { kind: 'overlay', ...step }
+      : { kind: 'idmapped-overlay', ...step, userNamespace: idMapSlot(draft, target.maps) },
+  );
   if (subPath !== '') draft.parent.push({ kind: 'sub-tree', slot: out, path: subPath, about });
   draft.child.push({ kind: 'move-mount', slot: out, root, path, create: 'directory', about });
 }
@@ -133,6 +133,39 @@ function pauseOf({ pause }: MountTarget): Slot {
   if (pause === undefined)
     throw new RuntimeError('Internal', 'a container without a sandbox has no pause process');
   return pause;
+}
+
+/**
+ * The mount's own maps, or those of the user namespace where the options only say that it is idmapped. Without `ridmap` the
+ * mounts below it keep their ids: not every file system can be idmapped.
+ */
+function idMapAttribute(
+  { draft, maps }: MountTarget,
+  mount: Mount,
+  { slot, options, about }: { readonly slot: Slot; readonly options: MountOptions; readonly about: string },
+): readonly PlanStep[] {
+  const { uidMappings = [], gidMappings = [] } = mount;
+  const own = uidMappings.length + gidMappings.length > 0;
+  if (!own && options.idmap === 'no') return [];
+  const wanted = own ? { uidMappings, gidMappings } : maps;
+  if (wanted === undefined || wanted.uidMappings.length === 0 || wanted.gidMappings.length === 0) {
+    throw new RuntimeError(
+      'InvalidArgument',
+      `mount ${mount.destination}: maps of users and groups are missing`,
+    );
+  }
+  return [
+    {
+      kind: 'mount-setattr',
+      slot,
+      recursive: options.idmap === 'ridmap',
+      set: 0,
+      clear: 0,
+      propagation: 0,
+      userNamespace: idMapSlot(draft, wanted),
+      about: `${about}, idmapped`,
+    },
+  ];
 }
 
 /**
@@ -175,15 +208,15 @@ function addFileSystem(target: MountTarget, mount: Mount, options: MountOptions,
   // What is made or mounted inside a tmpfs needs it writable until the end.
   const sealed = type === 'tmpfs' && (attributes & MOUNT_ATTR_RDONLY) !== 0;
   const out = isDev || sealed ? takeSlot(draft) : target.scratch;
-  draft.child.push({
+  // Devices work only on a file system that was not made in a user namespace.
+  const ofLauncher = isDev && target.maps !== undefined;
+  const data = ownedData(target, type, ofLauncher, options.data);
+  (ofLauncher ? draft.parent : draft.child).push({
     kind: 'fs-mount',
     out,
     type,
     source: mount.source === undefined || mount.source === '' ? type : mount.source,
-    options:
-      virtualTypes.has(type) || (attributes & MOUNT_ATTR_RDONLY) === 0
-        ? options.data
-        : [...options.data, 'ro'],
+    options: virtualTypes.has(type) || (attributes & MOUNT_ATTR_RDONLY) === 0 ? data : [...data, 'ro'],
     attributes: sealed ? attributes & ~MOUNT_ATTR_RDONLY : attributes,
     about,
   });
@@ -202,6 +235,22 @@ function addFileSystem(target: MountTarget, mount: Mount, options: MountOptions,
     });
   }
   addPropagation(draft, out, options, about);
+}
+
+/** The words for a file system in a container with a user namespace: the owner of a /dev that the launcher makes, and no group of terminals that is not mapped. */
+function ownedData(
+  { maps }: MountTarget,
+  type: string,
+  ofLauncher: boolean,
+  data: readonly string[],
+): readonly string[] {
+  if (maps === undefined) return data;
+  const owned = (word: string): boolean => {
+    const gid = /^gid=(\d+)$/.exec(word)?.[1];
+    return type !== 'devpts' || gid === undefined || hostIdOf(maps.gidMappings, Number(gid)) !== undefined;
+  };
+  if (!ofLauncher) return data.filter(owned);
+  return [...data, `uid=${hostIdOf(maps.uidMappings, 0) ?? 0}`, `gid=${hostIdOf(maps.gidMappings, 0) ?? 0}`];
 }
 
 function addPropagation(draft: Draft, slot: Slot, { propagation }: MountOptions, about: string): void {

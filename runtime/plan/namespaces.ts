@@ -7,11 +7,13 @@ import {
   CLONE_NEWNET,
   CLONE_NEWNS,
   CLONE_NEWPID,
+  CLONE_NEWUSER,
   CLONE_NEWUTS,
   O_CLOEXEC,
 } from './kernel.js';
 import type { ContainerPlanOptions } from './options.js';
 import type { PlanStep, Slot } from './steps.js';
+import { idMapsOf, knowIdMapSlot } from './user-namespace.js';
 
 const cloneFlags: Readonly<Partial<Record<NamespaceType, number>>> = {
   mount: CLONE_NEWNS,
@@ -20,6 +22,7 @@ const cloneFlags: Readonly<Partial<Record<NamespaceType, number>>> = {
   ipc: CLONE_NEWIPC,
   uts: CLONE_NEWUTS,
   cgroup: CLONE_NEWCGROUP,
+  user: CLONE_NEWUSER,
 };
 
 /** Whether the container gets a new namespace of this kind. */
@@ -49,19 +52,24 @@ export interface NamespacePlan {
   readonly pause: Slot | undefined;
 }
 
-/** Opens what is joined (in the launcher) and says what is made. @throws Unimplemented for kinds that cannot be yet */
-export function planNamespaces(
-  draft: Draft,
-  { spec, sandbox, pidTarget }: Pick<ContainerPlanOptions, 'spec' | 'sandbox' | 'pidTarget'>,
-): NamespacePlan {
+type NamespaceOptions = Pick<ContainerPlanOptions, 'spec' | 'sandbox' | 'pidTarget'>;
+
+/**
+ * Opens what is joined (in the launcher) and says what is made. New namespaces of a container that joins a user namespace
+ * are made by the child inside it, so that they belong to its root.
+ *
+ * @throws Unimplemented for kinds that cannot be yet
+ */
+export function planNamespaces(draft: Draft, options: NamespaceOptions): NamespacePlan {
+  const { spec, sandbox } = options;
   const namespaces = spec.linux?.namespaces ?? [];
   refuseUnsupported(namespaces);
+  const files = openUserFiles(draft, options);
   const pause = sandbox === undefined ? undefined : openProcess(draft, sandbox, "the sandbox' process");
   const joins: PlanStep[] = [];
   let pauseFlags = 0;
   let newFlags = 0;
-  let joinPid = sandbox?.sharedPid === true ? pause : undefined;
-  if (pidTarget !== undefined) joinPid = openProcess(draft, pidTarget, 'the process of the target container');
+  let joinPid = pidToJoin(draft, options, pause);
   for (const { type, path = '' } of namespaces) {
     const flag = cloneFlags[type] ?? 0;
     const ofPause = sandbox !== undefined && path.startsWith(`/proc/${sandbox.pid}/ns/`);
@@ -70,29 +78,64 @@ export function planNamespaces(
     else if (ofPause && type === 'pid') joinPid = pause;
     else if (ofPause) pauseFlags |= flag;
     else {
-      const slot = openNamespace(draft, type, path);
+      const slot = (type === 'user' ? files.user : undefined) ?? openNamespace(draft, type, path);
       if (type === 'pid') joinPid = slot;
       else joins.push({ kind: 'join', slot, flags: flag, about: `join the ${type} namespace ${path}` });
     }
   }
   if (pause !== undefined && pauseFlags !== 0) {
-    joins.unshift({
-      kind: 'join',
-      slot: pause,
-      flags: pauseFlags,
-      about: 'join the namespaces of the sandbox',
-    });
+    const about = 'join the namespaces of the sandbox';
+    joins.unshift({ kind: 'join', slot: pause, flags: pauseFlags, about });
   }
-  if ((newFlags & CLONE_NEWCGROUP) !== 0) {
-    joins.push({ kind: 'unshare', flags: CLONE_NEWCGROUP, about: 'make a cgroup namespace' });
+  // A user namespace first: entering it gives the rights to enter what belongs to it.
+  joins.sort((a, b) => Number(entersUser(b)) - Number(entersUser(a)));
+  const unshared = files.user === undefined ? newFlags & CLONE_NEWCGROUP : newFlags;
+  if (unshared !== 0) {
+    const about = unshared === CLONE_NEWCGROUP ? 'make a cgroup namespace' : 'make the namespaces';
+    joins.push({ kind: 'unshare', flags: unshared, about });
   }
-  return { cloneFlags: newFlags & ~CLONE_NEWCGROUP, joins, joinPid, pause };
+  return {
+    cloneFlags: newFlags & ~unshared,
+    joins,
+    joinPid: joinPid === undefined ? undefined : (files.pid ?? joinPid),
+    pause,
+  };
+}
+
+function entersUser(step: PlanStep): boolean {
+  return step.kind === 'join' && (step.flags & CLONE_NEWUSER) !== 0;
+}
+
+/**
+ * Files of the namespaces that a container with a user namespace joins: the user namespace itself for its maps, and the pid
+ * namespace, which from within a user namespace is not joined by pidfd (that asks for the right to trace the process).
+ * They come before the processes are looked for: if those are the ones that are meant, the files were theirs.
+ */
+function openUserFiles(
+  draft: Draft,
+  { spec, sandbox, pidTarget }: NamespaceOptions,
+): { readonly user: Slot | undefined; readonly pid: Slot | undefined } {
+  const maps = idMapsOf(spec);
+  const path = spec.linux?.namespaces?.find(({ type }) => type === 'user')?.path;
+  if (maps === undefined || path === undefined || path === '') return { user: undefined, pid: undefined };
+  const user = openNamespace(draft, 'user', path);
+  knowIdMapSlot(draft, maps, user);
+  const shared = pidTarget ?? (sandbox?.sharedPid === true ? sandbox : undefined);
+  return { user, pid: shared && openNamespace(draft, 'pid', `/proc/${shared.pid}/ns/pid`) };
+}
+
+function pidToJoin(
+  draft: Draft,
+  { sandbox, pidTarget }: NamespaceOptions,
+  pause: Slot | undefined,
+): Slot | undefined {
+  if (pidTarget !== undefined) return openProcess(draft, pidTarget, 'the process of the target container');
+  return sandbox?.sharedPid === true ? pause : undefined;
 }
 
 function refuseUnsupported(namespaces: NonNullable<NonNullable<Spec['linux']>['namespaces']>): void {
-  const unsupported = namespaces.find(({ type }) => type === 'user' || type === 'time');
-  if (unsupported !== undefined) {
-    throw new RuntimeError('Unimplemented', `linux.namespaces: ${unsupported.type} namespaces`);
+  if (namespaces.some(({ type }) => type === 'time')) {
+    throw new RuntimeError('Unimplemented', 'linux.namespaces: time namespaces');
   }
   const mount = namespaces.find(({ type }) => type === 'mount');
   if (mount === undefined || !isNew(mount.path)) {
@@ -116,7 +159,8 @@ function openProcess(
   return out;
 }
 
-function openNamespace(draft: Draft, type: NamespaceType, path: string): Slot {
+/** A namespace's file, opened by the launcher. */
+export function openNamespace(draft: Draft, type: NamespaceType, path: string): Slot {
   const out = takeSlot(draft);
   draft.parent.push({
     kind: 'open',

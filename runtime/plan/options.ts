@@ -1,6 +1,7 @@
 import type { CgroupJoin } from '../cgroup/types.js';
 import type { Process, Spec } from '../spec/types.js';
 import type { PlanStep } from './steps.js';
+import type { IdMaps } from './user-namespace.js';
 
 /** What a container's plan is compiled from. */
 export interface ContainerPlanOptions {
@@ -84,6 +85,8 @@ export interface PausePlanOptions {
     readonly pid: 'pod' | 'container' | 'host';
     readonly ipc: 'pod' | 'host';
   };
+  /** Absent: the host's. */
+  readonly userNamespace?: IdMaps | undefined;
   /** Empty: the host's. */
   readonly hostname: string;
   readonly sysctls: Readonly<Record<string, string>>;

@@ -7,6 +7,7 @@ import {
   CLONE_NEWNET,
   CLONE_NEWNS,
   CLONE_NEWPID,
+  CLONE_NEWUSER,
   CLONE_NEWUTS,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOEXEC,
@@ -16,16 +17,17 @@ import {
   MS_SLAVE,
 } from './kernel.js';
 import { launchSteps } from './launch.js';
+import { ROOT_MOUNTPOINT } from './mount-target.js';
 import type { PausePlanOptions } from './options.js';
 import type { Plan, PlanStep, Slot } from './steps.js';
+import { idMapSteps } from './user-namespace.js';
 
 const restricted = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-/** A directory every host has; the root is attached on it in the pause process' own mount namespace. */
-const ROOT_MOUNTPOINT = '/tmp';
-
 /**
  * Compiles the plan of a sandbox' pause process, which holds the namespaces the pod's containers share.
+ *
+ * With a user namespace, the kernel makes the others inside it: they belong to its root, whoever that is on the host.
  *
  * Its root is an empty read-only tmpfs with the pod's /dev/shm in it: containers of a shared pid namespace reach
  * /proc/1/root, and containers of the pod take their /dev/shm from there. The network's steps of the launcher run once the
@@ -46,8 +48,10 @@ export function compilePausePlan(options: PausePlanOptions): Plan {
   const rendezvous: readonly PlanStep[] = network.childSteps.length === 0 ? [] : [{ kind: 'sync', token: 1 }];
   const draft = newDraft();
   const cgroup = addCgroupJoin(draft, options.cgroup);
+  const maps = options.userNamespace === undefined ? undefined : idMapSteps(options.userNamespace);
   const [root, shm] = [takeSlot(draft), takeSlot(draft)];
   draft.child.push(
+    ...(maps?.child ?? []),
     ...(own.uts && hostname !== ''
       ? [{ kind: 'hostname', name: hostname, about: `set hostname ${hostname}` } as const]
       : []),
@@ -65,7 +69,7 @@ export function compilePausePlan(options: PausePlanOptions): Plan {
       cloneFlags: cloneFlagsOf(options),
       cgroup,
       oomScoreAdj: options.oomScoreAdj,
-      after: [...pinSteps(options.pinNetns), ...network.parentSteps, ...rendezvous],
+      after: [...(maps?.parent ?? []), ...pinSteps(options.pinNetns), ...network.parentSteps, ...rendezvous],
     }),
   );
   return { parent: draft.parent, child: draft.child };
@@ -80,10 +84,11 @@ const loopback: PlanStep = {
   about: 'bring lo up',
 };
 
-function cloneFlagsOf({ namespaces }: PausePlanOptions): number {
+function cloneFlagsOf({ namespaces, userNamespace }: PausePlanOptions): number {
   const { network, ipc, pid } = namespaces;
   return (
     CLONE_NEWNS |
+    (userNamespace === undefined ? 0 : CLONE_NEWUSER) |
     (network === 'pod' ? CLONE_NEWNET | CLONE_NEWUTS : 0) |
     (ipc === 'pod' ? CLONE_NEWIPC : 0) |
     (pid === 'pod' ? CLONE_NEWPID : 0)

@@ -4,7 +4,8 @@ import { rlimitNumber } from '../spec/rlimits.js';
 import type { Capabilities, Process, Rlimit } from '../spec/types.js';
 import { RLIM_INFINITY } from './kernel.js';
 import type { SeccompProgram } from './options.js';
-import type { PlanStep } from './steps.js';
+import type { PlanStep, StdioOwnerStep } from './steps.js';
+import { type IdMaps, hostIdOf } from './user-namespace.js';
 
 export interface ProcessOptions {
   readonly process: Process;
@@ -31,6 +32,19 @@ export function stdioSteps({ process, role }: ProcessOptions): readonly PlanStep
     about: 'set up the terminal',
   };
   return [session, role === 'exec' ? { ...console, keepDevConsole: true } : console];
+}
+
+/** In a user namespace the launcher gives the pipes to the user: the child's root has no right to what is the host's. */
+export function stdioOwner({ terminal, user }: Process, maps: IdMaps | undefined): readonly StdioOwnerStep[] {
+  if (maps === undefined) return [];
+  const uid = hostIdOf(maps.uidMappings, user.uid);
+  const gid = hostIdOf(maps.gidMappings, user.gid);
+  if (uid === undefined || gid === undefined) {
+    const why = `${user.uid}:${user.gid} is not mapped in the user namespace`;
+    throw new RuntimeError('InvalidArgument', 'process.user', { cause: why });
+  }
+  if (terminal === true) return [];
+  return [{ kind: 'stdio-owner', uid, gid, about: 'give standard input and output to the user' }];
 }
 
 /**

@@ -98,6 +98,11 @@ export interface OverlayStep extends Step<'overlay'> {
   readonly attributes: number;
 }
 
+/** An overlay whose layers are idmapped, and whose upper directory gets the owner that the maps make of its present one. */
+export interface IdmappedOverlayStep extends Step<'idmapped-overlay'>, Omit<OverlayStep, 'kind'> {
+  readonly userNamespace: Slot;
+}
+
 export interface MountSetattrStep extends Step<'mount-setattr'> {
   readonly slot: Slot;
   readonly recursive: boolean;
@@ -213,6 +218,12 @@ export interface UserNamespaceStep extends Step<'user-namespace'> {
   readonly out: Slot;
   readonly uidMap: string;
   readonly gidMap: string;
+}
+
+/** Slots 0-2 that are pipes become this user's of the host, which the child in a user namespace cannot do. */
+export interface StdioOwnerStep extends Step<'stdio-owner'> {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 export interface UnshareStep extends Step<'unshare'> {
@@ -435,6 +446,7 @@ export type PlanStep =
   | OpenTreeInStep
   | FsMountStep
   | OverlayStep
+  | IdmappedOverlayStep
   | MountSetattrStep
   | MoveMountStep
   | UnmountStep
@@ -450,6 +462,7 @@ export type PlanStep =
   | OomScoreAdjStep
   | OpenPidStep
   | UserNamespaceStep
+  | StdioOwnerStep
   | UnshareStep
   | JoinStep
   | JoinPidStep

@@ -5,8 +5,6 @@ import type { Process, Spec } from '../spec/types.js';
 export function refuseUnimplemented({ process, linux, hooks }: Spec): void {
   if (process !== undefined) refuseUnimplementedProcess(process);
   refuse({
-    'linux.uidMappings': linux?.uidMappings,
-    'linux.gidMappings': linux?.gidMappings,
     'linux.personality': linux?.personality,
     'linux.memoryPolicy': linux?.memoryPolicy,
     'linux.intelRdt': linux?.intelRdt,

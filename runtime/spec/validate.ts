@@ -132,8 +132,18 @@ function validateLinux(linux: Linux): void {
   const propagation = linux.rootfsPropagation ?? '';
   if (!/^(r?(private|shared|slave|unbindable))?$/.test(propagation))
     refuse('linux.rootfsPropagation', `${JSON.stringify(propagation)} is no mount propagation`);
-  validateMappings(linux.uidMappings ?? [], 'linux.uidMappings');
-  validateMappings(linux.gidMappings ?? [], 'linux.gidMappings');
+  validateUserNamespace(linux);
+}
+
+/** A container needs maps of both kinds for its user namespace, also for one that it joins: for its rootfs and pipes. */
+function validateUserNamespace({ namespaces = [], uidMappings = [], gidMappings = [] }: Linux): void {
+  const has = namespaces.some(({ type }) => type === 'user');
+  for (const [field, mappings] of Object.entries({ uidMappings, gidMappings })) {
+    validateMappings(mappings, `linux.${field}`);
+    if (has && !mappings.some(({ containerID }) => containerID === 0))
+      refuse(`linux.${field}`, 'must map id 0 of the user namespace');
+    if (!has && mappings.length > 0) refuse(`linux.${field}`, 'needs a user namespace');
+  }
 }
 
 function validateDevice(device: Device, field: string): void {

@@ -159,6 +159,39 @@ static void test_user_namespace(void) {
         printf("# %s\n", f.text);
 }
 
+/* What it writes lies on the host with the ids that it has there; what it reads has its own. */
+static void test_idmapped_overlay(void) {
+    struct builder b = {0};
+    static const char map[] = "0 100000 65536\n";
+    const char *const lower[] = {"0", NULL}, *const options[] = {"index=off", "metacopy=off", NULL};
+    add(&b, PARENT, PLAN_USER_NAMESPACE, "stt", 22u, map, map);
+    add(&b, PARENT, PLAN_IDMAPPED_OVERLAY, "stTttTqs", ROOT_SLOT, fixture_path(&f, "layers"), lower,
+        fixture_path(&f, "upper"), fixture_path(&f, "work"), options, (uint64_t)0, 22u);
+    add(&b, PARENT, PLAN_STDIO_OWNER, "ww", 101000u, 101000u);
+    add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), NONE);
+    add(&b, PARENT, PLAN_ID_MAP, "ttw", map, map, 0u);
+    add(&b, PARENT, PLAN_SYNC, "w", 1u);
+    add(&b, CHILD, PLAN_SYNC, "w", 1u);
+    add(&b, CHILD, PLAN_MOVE_MOUNT, "sstw", ROOT_SLOT, NONE, fixture_path(&f, "merged"), 0u);
+    add_file_system(&b, "proc", "/proc", NULL, 0);
+    add_pivot(&b);
+    add(&b, CHILD, PLAN_STDIO, "ww", 1000u, 1000u);
+    add_exec(&b,
+             (const char *const[]){"probe", "stat", "/bin/probe", "write", "/made", "stat", "/made", NULL});
+    struct outcome o = fixture_run(&f, &b);
+    exited(&o, 0, "a container over idmapped layers");
+    ok(strstr(f.text, "/bin/probe: 100755 0:0 ") != NULL, "the layers belong to its root");
+    ok(fixture_printed(&f, "write /made: yes") && strstr(f.text, "/made: 100600 0:0 "), "and what it makes");
+    struct stat made, upper, layer, output;
+    ok(fstat(f.output, &output) == 0 && output.st_uid == 101000, "its output is the user's that was named");
+    ok(stat(fixture_path(&f, "upper/made"), &made) == 0 && made.st_uid == 100000 && made.st_gid == 100000,
+       "on the host it is the mapped user's");
+    ok(stat(fixture_path(&f, "upper"), &upper) == 0 && upper.st_uid == 100000, "as the root is");
+    ok(stat(fixture_path(&f, "layers/0"), &layer) == 0 && layer.st_uid == 0, "the layers are as they were");
+    if (tap_failed)
+        printf("# %s\n", f.text);
+}
+
 /* The files of a process that is not dumpable belong to the host's root, whom nobody in there can become. */
 static void test_fifo_in_user_namespace(void) {
     struct builder b = {0};
@@ -289,6 +322,7 @@ int main(void) {
         test_shared_pid();
         test_exec();
         test_user_namespace();
+        test_idmapped_overlay();
         test_fifo_in_user_namespace();
         test_join_user();
         test_pin();

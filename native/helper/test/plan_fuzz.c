@@ -31,6 +31,8 @@ static unsigned char *seed_plan(size_t *len) {
     const char *const texts[] = {"one", "", "three", NULL};
     add(&b, PARENT, PLAN_OPEN, "sstqqq", 16u, NONE, "/path", (uint64_t)0, (uint64_t)0, (uint64_t)0);
     add(&b, PARENT, PLAN_OVERLAY, "stTttTq", 17u, "/layers", texts, "/upper", "/work", texts, (uint64_t)0);
+    add(&b, PARENT, PLAN_IDMAPPED_OVERLAY, "stTttTqs", 17u, "/layers", texts, "/upper", "/work", texts,
+        (uint64_t)0, 18u);
     add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)0, NONE);
     add(&b, PARENT, PLAN_LINK_VETH, "ttbbw", "a", "b", "123456", (size_t)6, "", (size_t)0, 0u);
     add(&b, PARENT, PLAN_SYNC, "w", 1u);
