@@ -113,6 +113,11 @@ function sandboxService(sandboxes: Map<string, Sandbox>, requests: SandboxReques
         sandboxes.set(id, { ...sandbox, state: { phase: 'notready', message: 'stopped' } });
     },
     remove: async (id) => void sandboxes.delete(id),
+    update: async (id, limits) => {
+      const sandbox = sandboxes.get(id);
+      if (sandbox !== undefined)
+        sandboxes.set(id, { ...sandbox, podLimits: { ...sandbox.podLimits, ...limits } });
+    },
     find: (prefix) => find(sandboxes, prefix),
     list: () => [...sandboxes.values()],
     stats: async () => [],

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { LinuxContainerResources } from '../../protos/gen/cri/runtime/v1/api.js';
 import { testHost } from '../testing/fixtures.js';
-import { fromResources, toOomScoreAdj, toResources } from './resources.js';
+import { fromResources, toOomScoreAdj, toPodLimits, toResources } from './resources.js';
 import { refusalOf } from '../testing/refusal.js';
 
 describe('resources', () => {
@@ -100,4 +100,19 @@ describe('resources', () => {
       expect(refusalOf(() => toOomScoreAdj('r', resources))).to.match(/^InvalidArgument: r\.oom_score_adj/);
     });
   }
+
+  it('of a pod name the field that is refused', () => {
+    const limits = (change: Partial<LinuxContainerResources>) => LinuxContainerResources.fromPartial(change);
+    expect(toPodLimits('', {}, testHost)).to.equal(undefined);
+    expect(toPodLimits('', { overhead: limits({ cpuShares: 5n }) }, testHost)).to.deep.equal({
+      overhead: { cpu: { shares: 5 } },
+    });
+    for (const [field, resources] of [
+      ['p.resources.cpu_period', { resources: limits({ cpuPeriod: 5n }) }],
+      ['p.overhead.memory_limit_in_bytes', { overhead: limits({ memoryLimitInBytes: -2n }) }],
+      ['p.resources.oom_score_adj', { resources: limits({ oomScoreAdj: 1001n }) }],
+    ] as const) {
+      expect(refusalOf(() => toPodLimits('p.', resources, testHost))).to.contain(field);
+    }
+  });
 });

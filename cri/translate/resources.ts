@@ -1,4 +1,5 @@
 import type { LinuxContainerResources } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { PodLimits } from '../../runtime/sandbox/types.js';
 import type { CpuResources, HugepageLimit, MemoryResources, Resources } from '../../runtime/spec/types.js';
 import { checkCount, checkInteger, checkText, quote, refuse } from './check.js';
 
@@ -33,6 +34,33 @@ export function toResources(
     ...(cpu === undefined ? {} : { cpu }),
     ...(hugepageLimits.length === 0 ? {} : { hugepageLimits }),
     ...(unified === undefined ? {} : { unified }),
+  };
+}
+
+/**
+ * What a whole pod may use; undefined if nothing is said of it.
+ *
+ * @param prefix of the names of both fields
+ * @throws InvalidArgument for values no kernel accepts
+ */
+export function toPodLimits(
+  prefix: string,
+  limits:
+    | {
+        readonly overhead?: LinuxContainerResources | undefined;
+        readonly resources?: LinuxContainerResources | undefined;
+      }
+    | undefined,
+  host: ResourceHost,
+): PodLimits | undefined {
+  toOomScoreAdj(`${prefix}overhead`, limits?.overhead);
+  toOomScoreAdj(`${prefix}resources`, limits?.resources);
+  const overhead = toResources(`${prefix}overhead`, limits?.overhead, host);
+  const resources = toResources(`${prefix}resources`, limits?.resources, host);
+  if (overhead === undefined && resources === undefined) return undefined;
+  return {
+    ...(overhead === undefined ? {} : { overhead }),
+    ...(resources === undefined ? {} : { resources }),
   };
 }
 

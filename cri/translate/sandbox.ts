@@ -8,7 +8,7 @@ import { toLogDirectory } from './log-path.js';
 import { checkAnnotations, checkLabels, sandboxName, toPodMetadata } from './names.js';
 import { toSandboxNamespaces } from './namespaces.js';
 import { toBandwidth, toPortMappings } from './network.js';
-import { type ResourceHost, toResources } from './resources.js';
+import { type ResourceHost, toPodLimits } from './resources.js';
 import { type SecurityHost, checkSelinux } from './security.js';
 import { toSysctls } from './sysctls.js';
 
@@ -53,9 +53,7 @@ export function toSandboxRequest(
   const hostname =
     namespaces.network === 'host' || requestedHostname === '' ? files.hostname : requestedHostname;
   const dns = toDns(config.dnsConfig);
-  // Checked only: the cgroup of the pod is the kubelet's, and it sets these limits itself.
-  toResources('config.linux.overhead', linux?.overhead, host);
-  toResources('config.linux.resources', linux?.resources, host);
+  const podLimits = toPodLimits('config.linux.', linux, host);
 
   const portMappings = toPortMappings(config.portMappings);
   const annotations = checkAnnotations(config.annotations);
@@ -76,6 +74,7 @@ export function toSandboxRequest(
     sysctls: toSysctls(linux?.sysctls ?? {}, namespaces),
     cgroupParent: toCgroupParent(linux?.cgroupParent ?? ''),
     resources: undefined,
+    ...(podLimits === undefined ? {} : { podLimits }),
     files: {
       hosts: namespaces.network === 'host' ? files.hosts : podHosts,
       resolvConf: resolvConf(dns) ?? files.resolvConf,

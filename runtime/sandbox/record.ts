@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { NetworkAttachment, NetworkResult } from '../network/types.js';
-import type { SandboxRequest } from './types.js';
+import type { PodLimits, SandboxRequest } from './types.js';
 
 /**
  * What a sandbox leaves behind: `record.json` on disk, written once before anything is made, and `state.json` below the
@@ -24,6 +24,8 @@ export interface SandboxStateFile {
   readonly pause?: { readonly pid: number; readonly startTime: string } | undefined;
   readonly network?: NetworkResult | undefined;
   readonly message?: string | undefined;
+  /** Where they were changed. */
+  readonly podLimits?: PodLimits | undefined;
   readonly timingsMs: Readonly<Record<string, number>>;
 }
 
@@ -53,6 +55,7 @@ const stateSchema = z.object({
     .custom<NetworkResult>((value) => typeof value === 'object' && value !== null && 'ips' in value)
     .optional(),
   message: z.string().optional(),
+  podLimits: z.custom<PodLimits>((value) => typeof value === 'object' && value !== null).optional(),
   timingsMs: z.record(z.string(), z.number()),
 });
 

@@ -141,7 +141,8 @@ async function adopt(
   state: SandboxStateFile,
 ): Promise<void> {
   const { deps } = room;
-  live.value = { ...live.value, network: state.network, timingsMs: state.timingsMs };
+  const { network, podLimits, timingsMs } = state;
+  live.value = { ...live.value, network, podLimits, timingsMs };
   if (state.phase === 'notready') live.attachment = undefined;
   const next = await stateOf(record, state, deps.bootId);
   room.setState(live, next);

@@ -8,9 +8,11 @@ import type { SandboxDeps } from './deps.js';
 import { recoverSandboxes } from './recover.js';
 import { forwardPort } from './port-forward.js';
 import { runSandbox } from './run.js';
+import { updatePodLimits } from './update.js';
 import { sandboxInterfaces, sandboxStats } from './stats.js';
 import { dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
 import type {
+  PodLimits,
   ProcessIdentity,
   Sandbox,
   SandboxChange,
@@ -73,6 +75,10 @@ export class Sandboxes implements SandboxService {
 
   async portForward(id: string, port: number, signal: AbortSignal): Promise<Duplex> {
     return forwardPort(this, id, port, signal);
+  }
+
+  async update(id: string, limits: PodLimits): Promise<void> {
+    await updatePodLimits(this, id, limits);
   }
 
   find(idOrPrefix: string): Sandbox | undefined {

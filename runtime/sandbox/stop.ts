@@ -91,13 +91,14 @@ export async function forgetSandbox(deps: SandboxDeps, id: string): Promise<void
 }
 
 export function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): void {
-  const { id, state, network, timingsMs } = live.value;
+  const { id, state, network, podLimits, timingsMs } = live.value;
   const file: SandboxStateFile = {
     version: 1,
     phase: state.phase === 'ready' ? 'ready' : 'notready',
     pause: state.phase === 'ready' ? state.pause : undefined,
     network,
     message: state.phase === 'notready' ? state.message : undefined,
+    podLimits,
     timingsMs,
   };
   const directory = path.join(deps.statePodsDir, id);

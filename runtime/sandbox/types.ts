@@ -16,6 +16,8 @@ export interface Sandbox {
   /** Stages of the creation in milliseconds, for `verbose`. */
   readonly timingsMs: Readonly<Record<string, number>>;
   readonly files: SandboxFiles;
+  /** As last told; undefined: those of the request. */
+  readonly podLimits?: PodLimits | undefined;
 }
 
 export type SandboxState =
@@ -30,6 +32,13 @@ export interface ProcessIdentity {
   readonly pid: number;
   /** Clock ticks after boot, /proc/PID/stat field 22; decimal text because JSON has no 64-bit numbers. */
   readonly startTime: string;
+}
+
+/** What a whole pod may use. Its cgroup is its creator's, who sets these limits there: they are kept and told, no more. */
+export interface PodLimits {
+  /** What the pod costs beyond its containers. */
+  readonly overhead?: Resources | undefined;
+  readonly resources?: Resources | undefined;
 }
 
 /** Host paths of the files a container gets at /etc/hosts, /etc/hostname, /etc/resolv.conf. */
@@ -57,6 +66,7 @@ export interface SandboxRequest {
   readonly sysctls: Readonly<Record<string, string>>;
   readonly cgroupParent: string;
   readonly resources: Resources | undefined;
+  readonly podLimits?: PodLimits | undefined;
   readonly files: { readonly hosts: string; readonly resolvConf: string };
   /** Absent with the host's network. */
   readonly network: Omit<NetworkRequest, 'sandboxId' | 'netnsPath' | 'cgroupPath'> | undefined;
@@ -71,6 +81,8 @@ export interface SandboxService {
   remove(id: string, signal: AbortSignal): Promise<void>;
   /** A connection to a port on the loopback of its network. @throws FailedPrecondition unless ready, SystemError of connect(2) */
   portForward(id: string, port: number, signal: AbortSignal): Promise<Duplex>;
+  /** Replaces those limits that are given. @throws NotFound, FailedPrecondition unless ready */
+  update(id: string, limits: PodLimits): Promise<void>;
   /** By full id or an unambiguous prefix of it. */
   find(idOrPrefix: string): Sandbox | undefined;
   list(): readonly Sandbox[];
