@@ -65,11 +65,11 @@ describe('the services over a runtime in memory', () => {
       ['NetworkReady', false],
     ]);
     expect(runtimeHandlers).to.deep.equal([
-      { name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+      { name: '', features: { recursiveReadOnlyMounts: true, userNamespaces: true } },
     ]);
     expect(features).to.deep.equal({
       supplementalGroupsPolicy: true,
-      userNamespacesHostNetwork: false,
+      userNamespacesHostNetwork: true,
       mountOptions: true,
     });
     expect(JSON.parse(info['info'] ?? '')).to.have.nested.property('config.network.conf_dir');

@@ -201,10 +201,10 @@ describe('a hostile request', function () {
       /network.*77/,
     ],
     [
-      'a user namespace',
+      'a user namespace without maps',
       linux({ securityContext: { namespaceOptions: { usernsOptions: { mode: NamespaceMode.POD } } } }),
-      UNIMPLEMENTED,
-      /user namespaces/,
+      INVALID_ARGUMENT,
+      /exactly one mapping/,
     ],
     ['a label with a line break in its key', { labels: { 'a\nb': '' } }, INVALID_ARGUMENT, /labels/],
     ['2 MiB of annotations', { annotations: { a: 'x'.repeat(2 << 20) } }, INVALID_ARGUMENT, /annotations/],

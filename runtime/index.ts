@@ -14,6 +14,7 @@ import { openImageService } from './image/index.js';
 import type { ImageService } from './image/types.js';
 import { openHelper, openMonitors, openRelays, runPlan } from './monitor/index.js';
 import { callProgram } from './network/program.js';
+import { type KernelFeatures, kernelFeatures } from './kernel-features.js';
 import { openNetwork } from './network/service.js';
 import type { NetworkService } from './network/types.js';
 import {
@@ -82,10 +83,12 @@ export interface Runtime {
   readonly seccomp: SeccompProfiles;
   /** Used only where the kernel has AppArmor. */
   readonly apparmor: ApparmorProfiles;
-  /** Lets go of everything; containers run on. */
-  close(): Promise<void>;
   /** The file system of images and writable layers, and the names of block devices. */
   readonly storage: () => Promise<StorageFigures>;
+  /** What the kernel and the node's file systems can do for containers. */
+  readonly features: () => Promise<KernelFeatures>;
+  /** Lets go of everything; containers run on. */
+  close(): Promise<void>;
 }
 
 const NETNS_DIR = '/run/netns';
@@ -225,6 +228,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     seccomp,
     apparmor: openApparmor({ callProgram }),
     storage: storageFigures(root),
+    features: kernelFeatures({ directories: [root, state], runPlan: (plan) => launch(plan) }),
     close: async () => {
       containers.close();
       await network.close();

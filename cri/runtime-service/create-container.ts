@@ -6,12 +6,13 @@ import type {
 import { Rollback } from '../../runtime/base/rollback.js';
 import { RuntimeError, messageOf } from '../../runtime/errors.js';
 import type { Image } from '../../runtime/image/types.js';
-import { loadApparmor } from '../apparmor-profile.js';
 import { findSandbox } from '../find.js';
 import { resolveDevices } from '../host-devices.js';
 import { resolveVolumes } from '../host-volumes.js';
 import { resolveImages } from '../image-volumes.js';
+import { needKernel } from '../kernel-needs.js';
 import type { Call } from '../rpc.js';
+import { loadApparmor } from '../apparmor-profile.js';
 import { loadSeccomp } from '../seccomp-profile.js';
 import { toCapabilities } from '../translate/capabilities.js';
 import { quote, refuse } from '../translate/check.js';
@@ -39,6 +40,7 @@ export async function createContainer(
     });
   }
   const wishes = toContainerWishes(config, podClientOf(sandbox), host);
+  await checkMounts(wishes, runtime);
   const image = runtime.images.get(wishes.image);
   if (image === undefined) {
     throw new RuntimeError('NotFound', 'image', { subject: quote(wishes.image), cause: 'is not present' });
@@ -54,6 +56,14 @@ export async function createContainer(
     );
     throw error;
   }
+}
+
+/** Refuses what the kernel cannot do for the volumes. */
+async function checkMounts({ volumes }: ContainerWishes, runtime: Call['runtime']): Promise<void> {
+  if (volumes.some(({ recursiveReadOnly }) => recursiveReadOnly))
+    await needKernel(runtime, 'recursiveReadOnlyMounts', 'config.mounts: recursive_read_only');
+  if (volumes.some(({ idMaps }) => idMaps !== undefined))
+    await needKernel(runtime, 'userNamespaces', 'config.mounts: uidMappings');
 }
 
 interface Surroundings extends Omit<Call, 'config'> {

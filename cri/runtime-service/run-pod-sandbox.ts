@@ -2,6 +2,7 @@ import type { RunPodSandboxRequest, RunPodSandboxResponse } from '../../protos/g
 import { wrapCondition } from '../../runtime/errors.js';
 import { makeHostDirectory } from '../host-directory.js';
 import { readHostFiles } from '../host.js';
+import { needKernel } from '../kernel-needs.js';
 import type { Call } from '../rpc.js';
 import { toLogDirectory } from '../translate/log-path.js';
 import { neededHostFiles, toSandboxRequest } from '../translate/sandbox.js';
@@ -12,6 +13,13 @@ export async function runPodSandbox(
 ): Promise<RunPodSandboxResponse> {
   const files = await readHostFiles(neededHostFiles(config));
   const request = toSandboxRequest(config, runtimeHandler, host, files);
+  if (request.userNamespace !== undefined) {
+    await needKernel(
+      runtime,
+      'userNamespaces',
+      'config.linux.security_context.namespace_options.userns_options',
+    );
+  }
   const undo = await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
   try {
     const sandbox = await runtime.sandboxes.run(request, signal);

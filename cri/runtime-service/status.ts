@@ -1,19 +1,18 @@
-import type {
-  RuntimeHandlerFeatures,
-  StatusRequest,
-  StatusResponse,
-} from '../../protos/gen/cri/runtime/v1/api.js';
+import type { StatusRequest, StatusResponse } from '../../protos/gen/cri/runtime/v1/api.js';
 import { latestTroubles } from '../journal/why.js';
 import type { Call } from '../rpc.js';
 import { toInfo } from '../verbose.js';
-
-const handlerFeatures: RuntimeHandlerFeatures = { recursiveReadOnlyMounts: true, userNamespaces: false };
 
 export async function status(
   { verbose }: StatusRequest,
   { runtime, config, host, journal, version }: Call,
 ): Promise<StatusResponse> {
-  const network = await runtime.network.status();
+  const [network, kernel] = await Promise.all([runtime.network.status(), runtime.features()]);
+  const userNamespaces = kernel.userNamespaces === undefined;
+  const handlerFeatures = {
+    recursiveReadOnlyMounts: kernel.recursiveReadOnlyMounts === undefined,
+    userNamespaces,
+  };
   return {
     status: {
       conditions: [
@@ -27,6 +26,7 @@ export async function status(
           node: process.version,
           config,
           host,
+          kernel,
           cgroup: {
             driver: runtime.cgroups.name,
             mode: runtime.cgroups.mode,
@@ -38,6 +38,10 @@ export async function status(
         })
       : {},
     runtimeHandlers: [{ name: '', features: handlerFeatures }],
-    features: { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true },
+    features: {
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: userNamespaces,
+      mountOptions: true,
+    },
   };
 }

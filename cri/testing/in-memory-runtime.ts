@@ -62,6 +62,7 @@ export function openInMemoryRuntime(): InMemoryRuntime {
       filesystem: { device: '/dev/test', bytes: 1000n, inodes: 100n, inodesFree: 10n },
       deviceNames: new Map(),
     }),
+    features: async () => ({ userNamespaces: undefined, recursiveReadOnlyMounts: undefined }),
     close: async () => undefined,
     sandboxRequests,
     containerRequests,

@@ -1,6 +1,7 @@
 import { RuntimeError } from '../../runtime/errors.js';
 import type { Container } from '../../runtime/container/types.js';
 import type { Sandbox } from '../../runtime/sandbox/types.js';
+import type { IdMapping } from '../../runtime/spec/types.js';
 import type { PodMetadata, WorkloadMetadata } from './names.js';
 
 /**
@@ -44,6 +45,8 @@ export interface MountClient {
   readonly propagation: number;
   readonly recursiveReadOnly: boolean;
   readonly mountOptions: readonly string[];
+  readonly uidMappings?: readonly IdMapping[];
+  readonly gidMappings?: readonly IdMapping[];
   /** What was mounted instead of the host path. */
   readonly image?: {
     readonly reference: string;

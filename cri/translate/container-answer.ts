@@ -10,6 +10,7 @@ import type { Image } from '../../runtime/image/types.js';
 import { type ContainerClient, type MountClient, containerClientOf } from './client-record.js';
 import { fromResources } from './resources.js';
 import { toCriSignal } from './signals.js';
+import { fromMappings } from './user-namespace.js';
 
 /** A container being made is not there yet for clients. */
 export function isVisible(container: Container): boolean {
@@ -99,8 +100,8 @@ function toCriMount({ image, ...mount }: MountClient): Mount {
   return {
     ...mount,
     mountOptions: [...mount.mountOptions],
-    uidMappings: [],
-    gidMappings: [],
+    uidMappings: fromMappings(mount.uidMappings ?? []),
+    gidMappings: fromMappings(mount.gidMappings ?? []),
     image:
       image === undefined
         ? undefined

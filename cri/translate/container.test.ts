@@ -163,9 +163,17 @@ describe('a container', () => {
       /^InvalidArgument: .*supplemental_groups_policy/,
     ],
     [
-      'a user namespace',
-      securityConfig({ namespaceOptions: { usernsOptions: { mode: 0 } } }),
-      /^Unimplemented: .*user namespaces/,
+      'another user namespace than the sandbox',
+      securityConfig({
+        namespaceOptions: {
+          usernsOptions: {
+            mode: 0,
+            uids: [{ hostId: 100_000, length: 10 }],
+            gids: [{ hostId: 100_000, length: 10 }],
+          },
+        },
+      }),
+      /^InvalidArgument: .*same as the sandbox': that of the node/,
     ],
   ] as [string, ContainerConfig, RegExp][]) {
     it(`is refused with ${name}`, () => {

@@ -20,11 +20,13 @@ import {
   type SeccompChoice,
   type SecurityHost,
   checkSelinux,
+  noSelinux,
   toApparmorChoice,
   toGuardedPaths,
   toSeccompChoice,
 } from './security.js';
 import { toStopSignal } from './signals.js';
+import { checkMappedUser } from './user-namespace.js';
 import type { ResolvedUser, UserRequest } from './user.js';
 
 /** What the daemon and its host can do; found out once at start. */
@@ -76,9 +78,9 @@ export function toContainerWishes(
   if (config.image === undefined) throw refuse('config.image', 'is missing');
   if (config.CDIDevices.length > 0) throw unsupported('config.CDI_devices', 'CDI devices are');
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
-  if (host.selinux && config.mounts.some((mount) => mount.selinuxRelabel)) {
-    throw unsupported('config.mounts', 'SELinux labels are');
-  }
+  config.mounts.forEach((mount, index) => {
+    if (mount.selinuxRelabel) throw noSelinux(`config.mounts[${index}].selinux_relabel`, host);
+  });
   const privileged = security?.privileged ?? false;
   if (privileged && !pod.privileged)
     throw refuse(`${securityField}.privileged`, 'needs a privileged sandbox');
@@ -134,16 +136,23 @@ export function toContainerRequest(
   const metadata = toContainerMetadata(config.metadata);
   const security = config.linux?.securityContext;
   const privileged = security?.privileged ?? false;
+  const { userNamespace, hostname } = sandbox.request;
   const namespaces = toContainerNamespaces(security?.namespaceOptions, sandbox.request.namespaces, {
     privileged,
     ownCgroupNamespace: host.cgroupNamespace,
+    userNamespace,
   });
   const { image, user } = findings;
+  checkMappedUser(user, userNamespace);
   return {
     sandboxId: sandbox.id,
     name: containerName(metadata, pod.metadata),
     client: toContainerClient(config, metadata, findings),
-    spec: toSpec(config, host, findings, { hostname: sandbox.request.hostname, namespaces: namespaces.own }),
+    spec: toSpec(config, host, findings, {
+      hostname,
+      namespaces: namespaces.own,
+      hostSysfs: userNamespace !== undefined && sandbox.request.namespaces.network === 'host',
+    }),
     sandboxNamespaces: namespaces.ofSandbox,
     pidTarget: namespaces.pidTarget,
     image: { id: image.id, chainId: topChainId(image) },
@@ -173,7 +182,7 @@ function toSpec(
   config: ContainerConfig,
   host: ContainerHost,
   findings: ContainerFindings,
-  pod: { readonly hostname: string; readonly namespaces: readonly Namespace[] },
+  pod: { readonly hostname: string; readonly namespaces: readonly Namespace[]; readonly hostSysfs: boolean },
 ): Spec {
   const security = config.linux?.securityContext;
   const { user, image, seccomp, apparmorProfile, volumes, devices } = findings;
@@ -193,7 +202,7 @@ function toSpec(
       ...(oomScoreAdj === undefined ? {} : { oomScoreAdj: Math.max(oomScoreAdj, host.minOomScoreAdj) }),
     },
     root: { path: 'rootfs', readonly: security?.readonlyRootfs ?? false },
-    mounts: toMounts(volumes, privileged),
+    mounts: toMounts(volumes, privileged, pod.hostSysfs),
     linux: {
       resources: toContainerResources(config, host, devices),
       namespaces: pod.namespaces,
@@ -249,6 +258,7 @@ function toContainerClient(
       propagation: mount.propagation,
       recursiveReadOnly: mount.recursiveReadOnly,
       mountOptions: mount.mountOptions,
+      ...volumes[index]?.idMaps,
       ...toImageClient(volumes[index]?.image),
     })),
     supplementalGroups: user.additionalGids,

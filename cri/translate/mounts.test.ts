@@ -118,7 +118,27 @@ describe('mounts', () => {
       /^InvalidArgument.*recursive_read_only/,
     ],
     ['an unknown option', { mountOptions: ['suid'] }, /^InvalidArgument.*mount_options\[0\]/],
-    ['id mappings', { uidMappings: [{ hostId: 0, containerId: 0, length: 1 }] }, /^Unimplemented.*id-mapped/],
+    [
+      'id mappings of users alone',
+      { uidMappings: [{ hostId: 1, containerId: 0, length: 1 }] },
+      /^InvalidArgument.*gidMappings: must not be empty/,
+    ],
+    [
+      'id mappings that overlap',
+      {
+        uidMappings: [
+          { hostId: 100, containerId: 0, length: 10 },
+          { hostId: 200, containerId: 9, length: 10 },
+        ],
+        gidMappings: [{ hostId: 100, containerId: 0, length: 10 }],
+      },
+      /^InvalidArgument.*uidMappings\[1\]: overlaps.*uidMappings\[0\]/,
+    ],
+    [
+      'an empty id mapping',
+      { uidMappings: [{ hostId: 100, containerId: 0, length: 0 }] },
+      /^InvalidArgument.*uidMappings\[0\].length: must not be 0/,
+    ],
     ['an image beside a host path', { image, readonly: true }, /^InvalidArgument.*host_path: must be empty/],
     ['a writable image', { image, hostPath: '' }, /^InvalidArgument.*readonly: must be true/],
     [

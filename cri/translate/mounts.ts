@@ -1,14 +1,8 @@
 import { type Mount as CriMount, MountPropagation } from '../../protos/gen/cri/runtime/v1/api.js';
+import type { UserNamespace } from '../../runtime/sandbox/types.js';
 import type { Mount } from '../../runtime/spec/types.js';
-import {
-  checkAbsolutePath,
-  checkCount,
-  checkText,
-  quote,
-  refuse,
-  unknownEnum,
-  unsupported,
-} from './check.js';
+import { checkAbsolutePath, checkCount, checkText, quote, refuse, unknownEnum } from './check.js';
+import { toMountMappings } from './user-namespace.js';
 
 const maxMounts = 2000;
 
@@ -23,6 +17,8 @@ export interface VolumeMount {
   readonly propagation: 'private' | 'slave' | 'shared';
   /** nodev, noexec, nosuid. */
   readonly options: readonly string[];
+  /** Absent: the ids are those on disk. */
+  readonly idMaps?: UserNamespace | undefined;
 }
 
 /** The image whose content is mounted instead of a path of the host. */
@@ -42,7 +38,7 @@ export interface FoundImage {
 }
 
 /**
- * @throws InvalidArgument for relative paths, `..`, contradictory flags; Unimplemented for id mappings
+ * @throws InvalidArgument for relative paths, `..`, contradictory flags
  */
 export function toVolumeMounts(mounts: readonly CriMount[]): readonly VolumeMount[] {
   checkCount('config.mounts', mounts, maxMounts);
@@ -51,9 +47,6 @@ export function toVolumeMounts(mounts: readonly CriMount[]): readonly VolumeMoun
 
 function toVolumeMount(field: string, mount: CriMount): VolumeMount {
   const image = toImageVolume(field, mount);
-  if (mount.uidMappings.length + mount.gidMappings.length > 0) {
-    throw unsupported(`${field}.uidMappings`, 'id-mapped mounts are');
-  }
   const containerPath = checkAbsolutePath(`${field}.container_path`, mount.containerPath);
   if (containerPath === '/') throw refuse(`${field}.container_path`, 'must not be the root of the container');
   const propagation = toPropagation(`${field}.propagation`, mount.propagation);
@@ -69,6 +62,7 @@ function toVolumeMount(field: string, mount: CriMount): VolumeMount {
     recursiveReadOnly: mount.recursiveReadOnly,
     propagation,
     options: toOptions(`${field}.mount_options`, mount.mountOptions),
+    idMaps: toMountMappings(field, mount),
   };
 }
 
@@ -111,8 +105,13 @@ function toOptions(field: string, options: readonly string[]): readonly string[]
   return [...new Set(options)];
 }
 
-/** What every container has, unless it mounts something there itself. */
-export function defaultMounts(privileged: boolean): readonly Mount[] {
+const restricted: readonly string[] = ['nosuid', 'noexec', 'nodev'];
+
+/**
+ * What every container has, unless it mounts something there itself. A sysfs shows a network: that of the host can be mounted
+ * by the host's root only, so a container of another user namespace gets the host's own, without what is mounted on it.
+ */
+export function defaultMounts(privileged: boolean, hostSysfs = false): readonly Mount[] {
   const access = privileged ? 'rw' : 'ro';
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
@@ -129,7 +128,14 @@ export function defaultMounts(privileged: boolean): readonly Mount[] {
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', access] },
+    hostSysfs
+      ? {
+          destination: '/sys',
+          type: 'bind',
+          source: '/sys',
+          options: ['bind', 'private', ...restricted, 'ro'],
+        }
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...restricted, access] },
     {
       destination: '/sys/fs/cgroup',
       type: 'cgroup',
@@ -143,9 +149,13 @@ export function defaultMounts(privileged: boolean): readonly Mount[] {
  * All mounts of a container in the order they are made: ours first, then the client's, parents before what lies below
  * them. A default whose place or parent directory the client mounts over is left out.
  */
-export function toMounts(volumes: readonly VolumeMount[], privileged: boolean): readonly Mount[] {
+export function toMounts(
+  volumes: readonly VolumeMount[],
+  privileged: boolean,
+  hostSysfs = false,
+): readonly Mount[] {
   const taken = new Set(volumes.map((volume) => volume.containerPath));
-  const defaults = defaultMounts(privileged).filter(
+  const defaults = defaultMounts(privileged, hostSysfs).filter(
     ({ destination }) =>
       !taken.has(destination) &&
       !(taken.has('/dev') && destination.startsWith('/dev/')) &&
@@ -169,6 +179,7 @@ function toMount(volume: VolumeMount): Mount {
     type: 'bind',
     source: hostPath,
     options: ['rbind', `r${propagation}`, access, ...options],
+    ...volume.idMaps,
   };
 }
 

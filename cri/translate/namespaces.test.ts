@@ -5,6 +5,7 @@ import { refusalOf } from '../testing/refusal.js';
 
 describe('namespaces', () => {
   const { POD, CONTAINER, NODE, TARGET } = NamespaceMode;
+  const mapping = { hostId: 100_000, containerId: 0, length: 65_536 };
   const option = (change: Partial<NamespaceOption>) => NamespaceOption.fromPartial(change);
 
   it('of a sandbox are the pod’s own by default', () => {
@@ -25,9 +26,14 @@ describe('namespaces', () => {
     ['an ipc of another', { ipc: TARGET }, /^InvalidArgument.*ipc/],
     ['an unknown mode', { pid: 9 as NamespaceMode }, /^InvalidArgument.*pid: unknown value 9/],
     [
-      'a user namespace',
+      'a user namespace without maps',
       { usernsOptions: { mode: POD, uids: [], gids: [] } },
-      /^Unimplemented.*user namespaces/,
+      /^InvalidArgument.*exactly one mapping, not 0/,
+    ],
+    [
+      'a user namespace with the pids of the host',
+      { pid: NODE, usernsOptions: { mode: POD, uids: [mapping], gids: [mapping] } },
+      /^InvalidArgument.*pid: cannot be NODE/,
     ],
     [
       'mappings without one',

@@ -1,19 +1,28 @@
 import { type NamespaceOption, NamespaceMode } from '../../protos/gen/cri/runtime/v1/api.js';
-import type { SandboxRequest } from '../../runtime/sandbox/types.js';
+import type { SandboxRequest, UserNamespace } from '../../runtime/sandbox/types.js';
 import type { Namespace, NamespaceType } from '../../runtime/spec/types.js';
-import { checkText, refuse, unknownEnum, unsupported } from './check.js';
+import { checkText, refuse, unknownEnum } from './check.js';
+import { checkSameUserNamespace, toUserNamespace } from './user-namespace.js';
 
 type SandboxNamespaces = SandboxRequest['namespaces'];
 
 /** Namespaces of a sandbox; absent options mean the pod's own. */
 export function toSandboxNamespaces(options: NamespaceOption | undefined): SandboxNamespaces {
   const field = 'config.linux.security_context.namespace_options';
-  refuseUserNamespace(field, options);
-  return {
+  const namespaces = {
     network: podOrHost(`${field}.network`, options?.network ?? NamespaceMode.POD),
     ipc: podOrHost(`${field}.ipc`, options?.ipc ?? NamespaceMode.POD),
     pid: sandboxPid(`${field}.pid`, options?.pid ?? NamespaceMode.POD),
   };
+  if (toUserNamespace(field, options) !== undefined) refuseHostNamespaces(field, namespaces);
+  return namespaces;
+}
+
+/** A procfs or a message queue file system of the host's cannot be mounted by the root of a user namespace. */
+function refuseHostNamespaces(field: string, { pid, ipc }: SandboxNamespaces): void {
+  for (const [name, mode] of Object.entries({ pid, ipc })) {
+    if (mode === 'host') throw refuse(`${field}.${name}`, 'cannot be NODE in a pod with a user namespace');
+  }
 }
 
 function podOrHost(field: string, mode: NamespaceMode): 'pod' | 'host' {
@@ -40,16 +49,6 @@ function sandboxPid(field: string, mode: NamespaceMode): SandboxNamespaces['pid'
   }
 }
 
-function refuseUserNamespace(field: string, options: NamespaceOption | undefined): void {
-  const userns = options?.usernsOptions;
-  if (userns === undefined) return;
-  if (userns.mode === NamespaceMode.POD) throw unsupported(`${field}.userns_options`, 'user namespaces are');
-  if (userns.mode !== NamespaceMode.NODE) throw refuse(`${field}.userns_options.mode`, 'must be POD or NODE');
-  if (userns.uids.length + userns.gids.length > 0) {
-    throw refuse(`${field}.userns_options`, 'mappings need a user namespace');
-  }
-}
-
 /** What a container has for itself and what it takes from its sandbox; a kind in neither list is the host's. */
 export interface ContainerNamespaces {
   readonly own: readonly Namespace[];
@@ -58,17 +57,24 @@ export interface ContainerNamespaces {
   readonly pidTarget: string | undefined;
 }
 
+export interface ContainerSurroundings {
+  readonly privileged: boolean;
+  readonly ownCgroupNamespace: boolean;
+  /** The sandbox'; absent: the host's. */
+  readonly userNamespace?: UserNamespace | undefined;
+}
+
 /**
- * Network and ipc are those of the sandbox in any case. The pid namespace is decided per container, except that it
+ * Network, ipc and user are those of the sandbox in any case. The pid namespace is decided per container, except that it
  * cannot be the host's where the sandbox has its own.
  */
 export function toContainerNamespaces(
   options: NamespaceOption | undefined,
   sandbox: SandboxNamespaces,
-  { privileged, ownCgroupNamespace }: { readonly privileged: boolean; readonly ownCgroupNamespace: boolean },
+  { privileged, ownCgroupNamespace, userNamespace }: ContainerSurroundings,
 ): ContainerNamespaces {
   const field = 'config.linux.security_context.namespace_options';
-  refuseUserNamespace(field, options);
+  checkSameUserNamespace(field, options, userNamespace);
   checkAgainstSandbox(`${field}.network`, options?.network, sandbox.network);
   checkAgainstSandbox(`${field}.ipc`, options?.ipc, sandbox.ipc);
   const pid = containerPid(`${field}.pid`, options?.pid ?? NamespaceMode.POD, sandbox.pid);
@@ -79,6 +85,7 @@ export function toContainerNamespaces(
       ...(ownCgroupNamespace && !privileged ? [{ type: 'cgroup' } as const] : []),
     ],
     ofSandbox: [
+      ...(userNamespace === undefined ? [] : (['user'] as const)),
       ...(sandbox.network === 'pod' ? (['network', 'uts'] as const) : []),
       ...(sandbox.ipc === 'pod' ? (['ipc'] as const) : []),
       ...(pid === 'pod' ? (['pid'] as const) : []),

@@ -6,6 +6,7 @@ import {
 } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { Sandbox, SandboxRequest } from '../../runtime/sandbox/types.js';
 import { podClientOf } from './client-record.js';
+import { fromUserNamespace } from './user-namespace.js';
 
 /** A sandbox being made is not there yet for clients. */
 export function isVisibleSandbox(sandbox: Sandbox): boolean {
@@ -44,7 +45,7 @@ export function toCriSandboxStatus(sandbox: Sandbox): PodSandboxStatus {
           pid: namespaceModes[pid],
           ipc: namespaceModes[ipc],
           targetId: '',
-          usernsOptions: undefined,
+          usernsOptions: fromUserNamespace(sandbox.request.userNamespace),
         },
       },
     },

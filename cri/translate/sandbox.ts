@@ -11,6 +11,7 @@ import { toBandwidth, toPortMappings } from './network.js';
 import { type ResourceHost, toPodLimits } from './resources.js';
 import { type SecurityHost, checkSelinux } from './security.js';
 import { toSysctls } from './sysctls.js';
+import { toUserNamespace } from './user-namespace.js';
 
 /** What the host has in its own files; the caller reads those that {@link neededHostFiles} names. */
 export interface HostFiles {
@@ -48,6 +49,10 @@ export function toSandboxRequest(
   const { linux } = config;
   const security = linux?.securityContext;
   const namespaces = toSandboxNamespaces(security?.namespaceOptions);
+  const userNamespace = toUserNamespace(
+    'config.linux.security_context.namespace_options',
+    security?.namespaceOptions,
+  );
   checkSelinux('config.linux.security_context.selinux_options', security?.selinuxOptions, host);
   const requestedHostname = toHostname(config.hostname);
   const hostname =
@@ -70,8 +75,9 @@ export function toSandboxRequest(
     client,
     handler: runtimeHandler,
     namespaces,
+    ...(userNamespace === undefined ? {} : { userNamespace }),
     hostname,
-    sysctls: toSysctls(linux?.sysctls ?? {}, namespaces),
+    sysctls: toSysctls(linux?.sysctls ?? {}, { namespaces, userNamespace }),
     cgroupParent: toCgroupParent(linux?.cgroupParent ?? ''),
     resources: undefined,
     ...(podLimits === undefined ? {} : { podLimits }),

@@ -10,8 +10,16 @@ describe('kernel settings', () => {
   };
 
   it('have defaults in a pod network', () => {
-    expect(toSysctls({}, pod)).to.deep.equal(defaults);
-    expect(toSysctls({}, { ...pod, network: 'host' })).to.deep.equal({});
+    expect(toSysctls({}, { namespaces: pod })).to.deep.equal(defaults);
+    expect(toSysctls({}, { namespaces: { ...pod, network: 'host' } })).to.deep.equal({});
+  });
+
+  it('let ping the groups that a user namespace maps', () => {
+    const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    const userNamespace = { uidMappings: mappings, gidMappings: mappings };
+    expect(toSysctls({}, { namespaces: pod, userNamespace })).to.include({
+      'net.ipv4.ping_group_range': '0 65535',
+    });
   });
 
   it('take those of the pod’s namespaces', () => {
@@ -20,7 +28,7 @@ describe('kernel settings', () => {
       'kernel.shmmax': '1',
       'fs.mqueue.msg_max': '2',
     };
-    expect(toSysctls(asked, pod)).to.deep.equal({
+    expect(toSysctls(asked, { namespaces: pod })).to.deep.equal({
       ...defaults,
       'net.ipv4.ip_unprivileged_port_start': '80',
       'kernel.shmmax': '1',
@@ -46,7 +54,7 @@ describe('kernel settings', () => {
     ['kernel.shm_rmid_forced ', pod],
   ] as [string, typeof pod, string?][]) {
     it(`refuse ${JSON.stringify(name)} = ${JSON.stringify(value)}`, () => {
-      expect(refusalOf(() => toSysctls({ [name]: value }, namespaces))).to.match(
+      expect(refusalOf(() => toSysctls({ [name]: value }, { namespaces }))).to.match(
         /^InvalidArgument: config\.linux\.sysctls/,
       );
     });

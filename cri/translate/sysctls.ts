@@ -14,11 +14,16 @@ const ipcNames: ReadonlySet<string> = new Set([
   'kernel.shm_rmid_forced',
 ]);
 
-/** So that a container's root needs no capability for ports below 1024 and for ping. */
-const podNetworkDefaults: Readonly<Record<string, string>> = {
-  'net.ipv4.ip_unprivileged_port_start': '0',
-  'net.ipv4.ping_group_range': '0 2147483647',
-};
+/** So that a container's root needs no capability for ports below 1024 and for ping. The groups must be mapped ones. */
+function podNetworkDefaults(
+  userNamespace: SandboxRequest['userNamespace'],
+): Readonly<Record<string, string>> {
+  const groups = userNamespace?.gidMappings[0]?.size ?? 2 ** 31;
+  return {
+    'net.ipv4.ip_unprivileged_port_start': '0',
+    'net.ipv4.ping_group_range': `0 ${Math.min(groups, 2 ** 31) - 1}`,
+  };
+}
 
 /**
  * Kernel settings of a sandbox: only those a namespace of its own has. What would reach the host is refused.
@@ -27,7 +32,7 @@ const podNetworkDefaults: Readonly<Record<string, string>> = {
  */
 export function toSysctls(
   sysctls: Readonly<Record<string, string>>,
-  namespaces: SandboxRequest['namespaces'],
+  { namespaces, userNamespace }: Pick<SandboxRequest, 'namespaces' | 'userNamespace'>,
 ): Readonly<Record<string, string>> {
   const field = 'config.linux.sysctls';
   checkCount(field, Object.keys(sysctls), 200);
@@ -38,7 +43,8 @@ export function toSysctls(
     checkNamespace(entry, dotted, namespaces);
     return [dotted, value] as const;
   });
-  return { ...(namespaces.network === 'pod' ? podNetworkDefaults : {}), ...Object.fromEntries(entries) };
+  const defaults = namespaces.network === 'pod' ? podNetworkDefaults(userNamespace) : {};
+  return { ...defaults, ...Object.fromEntries(entries) };
 }
 
 /** Both spellings of sysctl(8), `a.b` and `a/b`, become the first; a dot within a part (net/ipv4/conf/eth0.1) stays a slash form's. */

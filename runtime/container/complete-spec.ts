@@ -15,7 +15,7 @@ export interface Surroundings {
 
 /**
  * Adds to the creator's spec what only the runtime knows: the sandbox' namespaces, its hosts, hostname and resolv.conf
- * files, the directories of image volumes, the cgroup. A destination that the creator mounts itself is left alone (the
+ * files, the directories of image volumes (idmapped where the pod has a user namespace), the cgroup. A destination that the creator mounts itself is left alone (the
  * kubelet brings its own /etc/hosts).
  */
 export function completeSpec(
@@ -25,15 +25,17 @@ export function completeSpec(
   const { spec } = request;
   const mounts = spec.mounts ?? [];
   const taken = new Set(mounts.map((mount) => path.posix.normalize(mount.destination)));
+  const { userNamespace } = sandbox.request;
   const added = [
     ...volumeMounts(request.volumes, volumesDir),
     ...fileMounts(sandbox, spec.root?.readonly ?? false),
-  ];
+  ].map((mount) => ({ ...mount, ...userNamespace }));
   return {
     ...spec,
     mounts: [...mounts, ...added.filter((mount) => !taken.has(mount.destination))],
     linux: {
       ...spec.linux,
+      ...userNamespace,
       cgroupsPath: cgroupPath,
       namespaces: [
         ...(spec.linux?.namespaces ?? []),

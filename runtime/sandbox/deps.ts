@@ -32,6 +32,7 @@ export interface SandboxDeps {
 /** Input of the pause plan's compiler (runtime/plan). */
 export interface PausePlanOptions {
   readonly namespaces: Sandbox['request']['namespaces'];
+  readonly userNamespace: Sandbox['request']['userNamespace'];
   readonly hostname: string;
   readonly sysctls: Readonly<Record<string, string>>;
   readonly shmSizeBytes: number;

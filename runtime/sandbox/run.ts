@@ -59,6 +59,7 @@ export async function runSandbox(
 
     const plan = deps.compilePausePlan({
       namespaces: request.namespaces,
+      userNamespace: request.userNamespace,
       hostname: request.namespaces.network === 'pod' ? request.hostname : '',
       sysctls: request.sysctls,
       shmSizeBytes: SHM_SIZE_BYTES,

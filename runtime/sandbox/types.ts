@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { CgroupStats } from '../cgroup/types.js';
 import type { NetworkRequest, NetworkResult } from '../network/types.js';
-import type { Resources } from '../spec/types.js';
+import type { IdMapping, Resources } from '../spec/types.js';
 
 /** A pod's environment: namespaces held by a pause process, a network, a cgroup, the files every container gets. */
 export interface Sandbox {
@@ -61,6 +61,8 @@ export interface SandboxRequest {
     readonly pid: 'pod' | 'container' | 'host';
     readonly ipc: 'pod' | 'host';
   };
+  /** The user namespace that owns the pod's other namespaces, and that its containers are in; absent: the host's. */
+  readonly userNamespace?: UserNamespace | undefined;
   /** Empty: the host's name. With the host's network it is only written to the file. */
   readonly hostname: string;
   readonly sysctls: Readonly<Record<string, string>>;
@@ -70,6 +72,12 @@ export interface SandboxRequest {
   readonly files: { readonly hosts: string; readonly resolvConf: string };
   /** Absent with the host's network. */
   readonly network: Omit<NetworkRequest, 'sandboxId' | 'netnsPath' | 'cgroupPath'> | undefined;
+}
+
+/** Which ids of the host those in the namespace are. */
+export interface UserNamespace {
+  readonly uidMappings: readonly IdMapping[];
+  readonly gidMappings: readonly IdMapping[];
 }
 
 export interface SandboxService {
