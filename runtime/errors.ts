@@ -70,9 +70,16 @@ function formatMessage(op: string, { subject, cause }: ErrorContext): string {
   return cause === undefined ? head : `${head}: ${messageBelow(head, cause)}`;
 }
 
+/** What an errno does not say to everybody. */
+const systemHints: Readonly<Record<string, string>> = {
+  ENOSPC: ' (no space, or no inode, left on the device)',
+  EDQUOT: ' (the quota is used up)',
+};
+
 /** Node's own errors end in the call and its path, which the words before have named already. */
 function messageBelow(head: string, cause: unknown): string {
   const text = messageOf(cause);
+  if (cause instanceof SystemError) return `${text}${systemHints[cause.code] ?? ''}`;
   if (!(cause instanceof Error) || !('path' in cause) || !('syscall' in cause)) return text;
   const end = `, ${String(cause.syscall)} '${String(cause.path)}'`;
   return head.includes(String(cause.path)) && text.endsWith(end) ? text.slice(0, -end.length) : text;

@@ -32,6 +32,7 @@ const failureSchema = z.object({
 
 /** One thing that happened to a pod, a container or an image; the form in memory and, a line each, on disk. */
 export const entrySchema = z.object({
+  /** Of a call, when it began. */
   atMs: z.number(),
   /** `create container`, `pull image`, `exited` … */
   what: text,

@@ -63,7 +63,8 @@ export function noteCall(
   if (subject === undefined) return {};
   const { stagesMs, ...evidence } = evidenceOf(failure);
   journal.note({
-    atMs: Date.now(),
+    // When it began: what it brought about comes after it.
+    atMs: Date.now() - Math.round(call.durationMs),
     what: entry.what,
     subject,
     durationMs: call.durationMs,

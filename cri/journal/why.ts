@@ -85,8 +85,9 @@ function troubleOf({ entries }: Life): JournalEntry | undefined {
 }
 
 function sentenceOf({ what, failure, exit, subject }: JournalEntry, life: ExplainedLife): string {
-  if (failure !== undefined) return `${what} ${nameOf(subject)}: ${withoutObject(failure, what)}`;
+  if (failure !== undefined) return `${nameOf(subject)}: ${what} failed: ${withoutObject(failure, what)}`;
   if (exit === undefined) return '';
+  if (exit.reason === 'StartError') return `${nameOf(subject)}: start container failed: ${exit.message}`;
   const message = exit.message === '' ? `exited with status ${exit.code}` : exit.message;
   const own = exit.reason === 'Error' && exit.signal === 0 ? lastWords(life) : '';
   return `${nameOf(subject)}: ${message}${own}`;
