@@ -8,12 +8,13 @@ import { buildBusyboxImage } from './fixtures/busybox-image.js';
 import { writeHostsDirectory } from './fixtures/hosts-directory.js';
 import type { BuiltImage } from './fixtures/image-builder.js';
 import { type ImageServer, startImageServer } from './fixtures/image-server.js';
+import { slowness } from './slowness.js';
 
 export type PodConfig = api.DeepPartial<api.PodSandboxConfig>;
 export type ContainerConfig = api.DeepPartial<api.ContainerConfig>;
 
 /** How long a test waits for something that should happen at once, on a machine that is busy. */
-export const patienceMs = 30_000;
+export const patienceMs = 30_000 * slowness;
 
 /** A daemon of its own with a busybox image in its store, and the few calls that nearly every test makes. */
 export interface Bed extends AsyncDisposable {
@@ -191,7 +192,7 @@ export async function exec(
   { daemon }: Bed,
   containerId: string,
   command: string | readonly string[],
-  { timeoutSeconds = 20, ...limits }: CallLimits & { readonly timeoutSeconds?: number } = {},
+  { timeoutSeconds = 20 * slowness, ...limits }: CallLimits & { readonly timeoutSeconds?: number } = {},
 ): Promise<ExecOutcome> {
   const cmd = typeof command === 'string' ? ['sh', '-c', command] : [...command];
   const request = { containerId, cmd, timeout: BigInt(timeoutSeconds) };

@@ -1,5 +1,6 @@
 import { Client, Metadata, credentials, type CallOptions, type ServiceError } from '@grpc/grpc-js';
 import * as api from '../protos/gen/cri/runtime/v1/api.js';
+import { slowness } from './slowness.js';
 
 /**
  * A CRI client with promises, over the generated definitions. Requests may leave out whatever is zero or empty:
@@ -112,7 +113,7 @@ function readStream(client: Client, { method, request, limits }: Invocation): As
   return call;
 }
 
-function callOptions({ timeoutMs = 60_000 }: CallLimits): CallOptions {
+function callOptions({ timeoutMs = 60_000 * slowness }: CallLimits): CallOptions {
   return { deadline: Date.now() + timeoutMs };
 }
 

@@ -10,6 +10,7 @@ import { writeHostsDirectory } from './fixtures/hosts-directory.js';
 import { startRegistry } from './fixtures/registry.js';
 import { buildTestImages, digestRepository, pushTestImages, type TestImage } from './fixtures/test-images.js';
 import { imagePrograms, repository, tool } from './places.js';
+import { slowness } from './slowness.js';
 import { removeNewSegments, unusedSegments } from './shared-memory.js';
 
 /**
@@ -133,7 +134,7 @@ async function suiteArguments(
   const skipped = Object.values(await skipList(options)).flat();
   return [
     ...['-runtime-endpoint', `unix://${endpoint}`, '-image-endpoint', `unix://${endpoint}`],
-    ...['-ginkgo.json-report', report, '-ginkgo.no-color', '-ginkgo.timeout', '20m'],
+    ...['-ginkgo.json-report', report, '-ginkgo.no-color', '-ginkgo.timeout', `${20 * slowness}m`],
     ...(options.focus === undefined ? [] : ['-ginkgo.focus', options.focus]),
     ...skipped.flatMap((prefix) => ['-ginkgo.skip', prefix.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')]),
     ...options.passedOn,

@@ -10,6 +10,7 @@ import { awaitChange } from './await-change.js';
 import { connectCri, type CriClient } from './cri-client.js';
 import { enterBox, leftovers, makeBox, removeInstance, type Instance } from './instance.js';
 import { cniPlugins, repository, tool } from './places.js';
+import { slowness } from './slowness.js';
 
 /**
  * The real daemon on directories, a cgroup parent, a bridge and an address pool of its own, for tests and for whoever
@@ -21,8 +22,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-const startTimeoutMs = 20_000;
-const stopTimeoutMs = 20_000;
+const startTimeoutMs = 20_000 * slowness;
+const stopTimeoutMs = 20_000 * slowness;
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   const daemon = new Daemon(await makeInstance(), options);

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { slowness } from './slowness.js';
 
 /**
  * Looks until what is seen is right, or the time has passed: for what the kernel or the daemon does a moment after it has
@@ -7,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function eventually<T>(
   look: () => Promise<T>,
   isRight: (seen: T) => boolean,
-  timeoutMs = 5000,
+  timeoutMs = 5000 * slowness,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
