@@ -16,6 +16,7 @@ import {
   type Monitor,
   type OverlayRootfs,
   type SeccompProgram,
+  type SpawnedMonitor,
 } from './deps.js';
 import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
@@ -36,6 +37,7 @@ export interface Parts {
   readonly rootfs: OverlayRootfs;
   readonly cgroup: Cgroup;
   readonly seccomp: SeccompProgram | undefined;
+  readonly spawned: SpawnedMonitor;
 }
 
 export interface Creation {
@@ -64,7 +66,7 @@ export async function createContainer(
     const { live, timer } = construction;
     live.plan = room.deps.plans.container(planOptions(room, live, parts));
     timer.mark('plan');
-    const monitor = await launchMonitor(room, construction, { cgroup: parts.cgroup, plan: live.plan });
+    const monitor = await launchMonitor(room, construction, { parts, plan: live.plan });
     failpoint('container.create.after-monitor');
     timer.mark('monitor');
     signal.throwIfAborted();
@@ -103,7 +105,7 @@ export async function constructContainer(
       // What could not be unmade now is left to the next start, which finds it by the record.
       if (unmade) await forgetContainer(room, id);
     });
-    const [rootfs, seccomp] = await acquire(room, live, rollback);
+    const [rootfs, seccomp, spawned] = await acquire(room, live, rollback);
     await fillVolumes(room, live);
     failpoint('container.create.after-snapshot');
     timer.mark('record and snapshot');
@@ -115,7 +117,7 @@ export async function constructContainer(
     timer.mark('cgroup');
 
     live.seccomp = seccomp;
-    const parts = { sandbox, rootfs, cgroup, seccomp };
+    const parts = { sandbox, rootfs, cgroup, seccomp, spawned };
     const monitor = await make({ live, rollback, timer, signal }, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
     writeCreated(room, live);
@@ -255,7 +257,7 @@ function writeCreated({ deps }: Containers, live: LiveContainer): void {
 }
 
 /**
- * Record, writable layer and seccomp program do not need each other: a layer that is found without a record is removed
+ * Record, writable layer, seccomp program and the monitor's process do not need each other: a layer that is found without a record is removed
  * at the next start.
  */
 async function acquire(room: Containers, live: LiveContainer, rollback: Rollback) {
@@ -266,12 +268,25 @@ async function acquire(room: Containers, live: LiveContainer, rollback: Rollback
     writeRecord(room, live),
     deps.snapshots.prepare(id, request.image.chainId),
     seccompOf(room, live),
+    spawnMonitor(room, live, rollback),
   ] as const);
-  const [record, rootfs, seccomp] = results;
+  const [record, rootfs, seccomp, spawned] = results;
   if (record.status === 'rejected') throw record.reason;
   if (rootfs.status === 'rejected') throw rootfs.reason;
   if (seccomp.status === 'rejected') throw seccomp.reason;
-  return [rootfs.value, seccomp.value] as const;
+  if (spawned.status === 'rejected') throw spawned.reason;
+  return [rootfs.value, seccomp.value, spawned.value] as const;
+}
+
+/** Async for its caller, which takes what it throws as it takes the others' failures. */
+async function spawnMonitor(
+  { deps }: Containers,
+  live: LiveContainer,
+  rollback: Rollback,
+): Promise<SpawnedMonitor> {
+  const spawned = deps.monitors.spawn(live.value.id);
+  rollback.add('monitor process', () => spawned.release());
+  return spawned;
 }
 
 async function fillVolumes({ deps }: Containers, live: LiveContainer): Promise<void> {
@@ -302,7 +317,7 @@ function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): Containe
 }
 
 interface Launch {
-  readonly cgroup: Cgroup;
+  readonly parts: Pick<Parts, 'cgroup' | 'spawned'>;
   readonly plan: Plan;
   /** The plan executes a program that makes init. */
   readonly restore?: { readonly passedFds: readonly Fd[] };
@@ -312,11 +327,12 @@ interface Launch {
 export async function launchMonitor(
   { deps }: Containers,
   { live, rollback, signal }: Construction,
-  { cgroup, plan, restore }: Launch,
+  { parts: { cgroup, spawned }, plan, restore }: Launch,
 ): Promise<Monitor> {
   const { id, request, spec } = live.value;
   const monitor = await deps.monitors.launch(
     {
+      spawned,
       containerId: id,
       stateDir: path.join(deps.stateContainersDir, id),
       plan: deps.plans.encode(plan),

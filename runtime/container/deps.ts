@@ -130,8 +130,16 @@ export interface ExecPlanOptions {
   readonly keyringName: string;
 }
 
+/** A monitor process without a container yet; it ends when it is released, or we end. */
+export interface SpawnedMonitor {
+  /** After its launch it does nothing. */
+  release(): void;
+}
+
 export interface Monitors {
-  /** Spawns a monitor that runs the plan up to the exec fifo. @throws the step's failure as {@link StepError} */
+  /** Starts the process of a monitor ahead of its launch, while other things are still being made. */
+  spawn(containerId: string): SpawnedMonitor;
+  /** Has a spawned monitor run the plan up to the exec fifo. @throws the step's failure as {@link StepError} */
   launch(options: MonitorLaunch, signal: AbortSignal): Promise<Monitor>;
   /** Connects to the monitor of a state directory; undefined if none answers. */
   adopt(stateDir: string): Promise<AdoptedMonitor | undefined>;
@@ -142,6 +150,7 @@ export interface Monitors {
 }
 
 export interface MonitorLaunch {
+  readonly spawned: SpawnedMonitor;
   readonly containerId: string;
   readonly stateDir: string;
   readonly plan: Buffer;

@@ -66,7 +66,7 @@ async function restore(
   // Made here, so that CRIU takes us for its client, whose descriptors it opens.
   const [socket, theirs] = seqpacketPair();
   const monitor = await launchMonitor(room, construction, {
-    cgroup: parts.cgroup,
+    parts,
     plan,
     restore: { passedFds: [theirs] },
   })

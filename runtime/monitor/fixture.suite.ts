@@ -120,8 +120,10 @@ export class MonitorScratch {
     const stateDir = options.stateDir ?? this.lastStateDir;
     const logPath = this.lastLog;
     await mkdir(stateDir, { recursive: true });
-    const monitor = await this.monitors.launch(
+    const spawned = this.monitors.spawn(containerId);
+    const launching = this.monitors.launch(
       {
+        spawned,
         containerId,
         stateDir,
         plan: encodePlan(plan),
@@ -135,6 +137,9 @@ export class MonitorScratch {
       },
       signal ?? new AbortController().signal,
     );
+    const monitor = await launching.finally(() => {
+      spawned.release();
+    });
     this.#living.add(monitor);
     void monitor.exited.then(() => this.#living.delete(monitor));
     const log = (): Promise<string> => readFile(logPath, 'utf8');

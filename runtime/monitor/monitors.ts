@@ -1,6 +1,7 @@
 import { seqpacketPair, spawn, waitPidfd, type Fd } from '../../native/index.js';
 import type { Logger } from '../base/logger.js';
-import type { AdoptedMonitor, MonitorLaunch, Monitors } from '../container/deps.js';
+import { RuntimeError } from '../errors.js';
+import type { AdoptedMonitor, MonitorLaunch, Monitors, SpawnedMonitor } from '../container/deps.js';
 import { MonitorClient, type ClientOptions, type Hello } from './client.js';
 import { closeFds, openDirectory, openNull, planFile, withFds } from './descriptors.js';
 import { readExitRecord } from './exit-record.js';
@@ -25,6 +26,7 @@ export interface MonitorService extends Monitors {
 export function openMonitors({ helperFd, logger }: MonitorsOptions): MonitorService {
   const shared = { helperFd, nullFd: openNull() };
   return {
+    spawn: (containerId) => new Spawned(helperFd, containerId),
     launch: (options, signal) =>
       launchMonitor({ ...shared, stateDir: options.stateDir, onLog: options.onLog }, options, signal),
     adopt: (stateDir) =>
@@ -40,8 +42,45 @@ export function openMonitors({ helperFd, logger }: MonitorsOptions): MonitorServ
   };
 }
 
+/** A monitor process at the other end of a socket. Without a word from us, and at the end of the socket, it ends. */
+class Spawned implements SpawnedMonitor {
+  /** Settles when the process has ended, and been reaped. */
+  readonly ended: Promise<unknown>;
+  #socket: Fd | undefined;
+
+  constructor(helperFd: Fd, containerId: string) {
+    const [ours, theirs] = seqpacketPair();
+    try {
+      const { pidfd } = spawn({
+        file: helperFd,
+        argv: ['podwright-init', 'monitor', containerId],
+        fds: [null, null, null, theirs],
+      });
+      this.ended = waitPidfd(pidfd);
+      this.#socket = ours;
+    } catch (error) {
+      closeFds([ours]);
+      throw error;
+    } finally {
+      closeFds([theirs]);
+    }
+  }
+
+  /** Hands the socket over. */
+  take(): Fd {
+    if (this.#socket === undefined) throw new RuntimeError('Internal', 'a monitor was launched twice');
+    const socket = this.#socket;
+    this.#socket = undefined;
+    return socket;
+  }
+
+  release(): void {
+    if (this.#socket !== undefined) closeFds([this.take()]);
+  }
+}
+
 /**
- * Spawns a monitor and has it run the plan up to the exec fifo. A caller that gives up, and a daemon that dies, leave
+ * Has a spawned monitor run the plan up to the exec fifo. A caller that gives up, and a daemon that dies, leave
  * nothing: a monitor whose first connection ends before it has answered undoes its work and ends.
  */
 async function launchMonitor(
@@ -50,8 +89,10 @@ async function launchMonitor(
   signal: AbortSignal,
 ): Promise<MonitorClient> {
   signal.throwIfAborted();
+  const { spawned } = options;
+  if (!(spawned instanceof Spawned)) throw new RuntimeError('Internal', 'a monitor of somebody else');
   const monitor = new MonitorClient(client);
-  const ended = spawnMonitor(client.helperFd, options.containerId, monitor);
+  monitor.open(spawned.take());
   const giveUp = (): void => {
     monitor.close();
   };
@@ -63,31 +104,11 @@ async function launchMonitor(
   } catch (error) {
     monitor.close();
     // Only then everything it made is undone.
-    await ended;
+    await spawned.ended;
     signal.throwIfAborted();
     throw error;
   } finally {
     signal.removeEventListener('abort', giveUp);
-  }
-}
-
-/** Resolves when the monitor process has ended, and been reaped. */
-function spawnMonitor(helperFd: Fd, containerId: string, monitor: MonitorClient): Promise<unknown> {
-  const [ours, theirs] = seqpacketPair();
-  try {
-    const { pidfd } = spawn({
-      file: helperFd,
-      argv: ['podwright-init', 'monitor', containerId],
-      fds: [null, null, null, theirs],
-    });
-    const ended = waitPidfd(pidfd);
-    monitor.open(ours);
-    return ended;
-  } catch (error) {
-    closeFds([ours]);
-    throw error;
-  } finally {
-    closeFds([theirs]);
   }
 }
 
