@@ -38,7 +38,7 @@ export async function reopenLog(live: LiveContainer): Promise<void> {
   await live.monitor.reopenLog();
 }
 
-/** Applies the limits that are given and keeps them; the driver puts the old ones back if one is refused. */
+/** Applies the limits that are given and keeps them: all, or if one is refused or cannot be kept, none. */
 export async function updateContainer(
   room: Containers,
   live: LiveContainer,
@@ -77,6 +77,8 @@ export async function checkpointContainer(
   const { checkpointer } = room.deps;
   if (checkpointer === undefined)
     throw new RuntimeError('FailedPrecondition', 'checkpointing is not available on this node');
+  if (live.value.spec.linux?.namespaces?.some(({ type }) => type === 'user') === true)
+    throw new RuntimeError('Unimplemented', 'checkpoint of a container with a user namespace');
   await room.lock.hold(
     live.value.id,
     async () => {

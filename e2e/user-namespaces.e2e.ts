@@ -1,0 +1,480 @@
+import { access, chown, mkdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { status } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { type IDMapping, MountPropagation, NamespaceMode } from '../protos/gen/cri/runtime/v1/api.js';
+import { strays } from './audit.js';
+import {
+  type Bed,
+  type ContainerConfig,
+  type Pod,
+  type PodConfig,
+  type Workload,
+  containerConfig,
+  createContainer,
+  exec,
+  exitOf,
+  infoOf,
+  openBed,
+  pidOf,
+  podConfig,
+  removePod,
+  runContainer,
+  runPod,
+} from './bed.js';
+import { awaitLine, readTexts } from './container-log.js';
+import { buildImage, buildLayer } from './fixtures/image-builder.js';
+import { cniPlugins } from './places.js';
+import { refusal } from './refusal.js';
+
+const { POD, NODE, CONTAINER } = NamespaceMode;
+const first = 200_000;
+const length = 65_536;
+const mapping: IDMapping = { containerId: 0, hostId: first, length };
+const usernsOptions = { mode: POD, uids: [mapping], gids: [mapping] };
+
+const userns = (options: object = {}): PodConfig => ({
+  linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions, ...options } } },
+});
+const sleeper = 'echo ready; exec sleep 1000';
+
+/** CRI UserNamespace: a pod whose users are others on the host. */
+describe('a user namespace', () => {
+  let bed: Bed;
+  let pod: Pod;
+  let container: Workload;
+
+  before(async () => {
+    bed = await openBed();
+    pod = await runPod(bed, 'pod', userns());
+    container = await start('main', sleeper);
+  });
+  after(async () => {
+    await bed?.end();
+  });
+
+  const start = async (
+    name: string,
+    script: string,
+    more: ContainerConfig = {},
+    where = pod,
+  ): Promise<Workload> => runContainer(bed, where, containerConfig(bed, name, script, more));
+  const output = async (name: string, script: string, more: ContainerConfig = {}, where = pod) => {
+    const workload = await start(name, script, more, where);
+    expect(await exitOf(bed, workload.id), (await readTexts(workload.log)).join('\n')).to.include({
+      exitCode: 0,
+    });
+    return readTexts(workload.log);
+  };
+  const inside = async (script: string, { id } = container): Promise<string> => {
+    const { stdout, stderr, exitCode } = await exec(bed, id, script);
+    expect(exitCode, stderr).to.equal(0);
+    return stdout.trim();
+  };
+  const directory = async (name: string): Promise<string> => {
+    const made = path.join(bed.daemon.instance.scratch, name);
+    await mkdir(made);
+    return made;
+  };
+
+  it('is announced', async () => {
+    const { runtimeHandlers, features } = await bed.daemon.client.runtime.status({});
+    expect(runtimeHandlers[0]?.features).to.deep.equal({
+      recursiveReadOnlyMounts: true,
+      userNamespaces: true,
+    });
+    expect(features?.userNamespacesHostNetwork).to.equal(true);
+  });
+
+  it('maps the ids of the pod, and is shown with it', async () => {
+    for (const map of ['uid_map', 'gid_map'])
+      expect((await inside(`cat /proc/self/${map}`)).split(/\s+/)).to.deep.equal([
+        '0',
+        `${first}`,
+        `${length}`,
+      ]);
+    const { status: answer } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id });
+    expect(answer?.linux?.namespaces?.options?.usernsOptions).to.deep.equal(usernsOptions);
+  });
+
+  it('has every process of the pod in it and in the pod’s cgroups, as others on the host', async () => {
+    const [pid, own] = [await pidOf(bed, container.id), await readlink('/proc/self/ns/user')];
+    const pause = await pauseOf(bed, pod);
+    const namespace = await readlink(`/proc/${pid}/ns/user`);
+    expect(namespace).to.not.equal(own);
+    expect(await readlink(`/proc/${pause}/ns/user`)).to.equal(namespace);
+    for (const [process, id] of [
+      [pid, container.id],
+      [pause, pod.id],
+    ] as const) {
+      expect((await readFile(`/proc/${process}/status`, 'utf8')).match(/^[UG]id:\t\d+/gm)).to.deep.equal([
+        `Uid:\t${first}`,
+        `Gid:\t${first}`,
+      ]);
+      const cgroups = (await readFile(`/proc/${process}/cgroup`, 'utf8')).trim().split('\n');
+      expect(cgroups.filter((line) => !line.includes(id))).to.deep.equal([]);
+    }
+  });
+
+  it('owns the network and everything else of the pod, so that its root may use them', async () => {
+    const capabilities = { addCapabilities: ['NET_ADMIN', 'SYS_ADMIN'] };
+    const lines = await output(
+      'admin',
+      'ip link set lo mtu 1400 && ip link show lo | grep -c "mtu 1400"; mount -t tmpfs x /tmp && echo mounted',
+      { linux: { securityContext: { capabilities } } },
+    );
+    expect(lines).to.deep.equal(['1', 'mounted']);
+    expect(await inside('cat /proc/sys/net/ipv4/ip_unprivileged_port_start')).to.equal('0');
+    expect(await inside('cat /proc/sys/net/ipv4/ping_group_range')).to.match(/^0\s+65535$/);
+  });
+
+  it('shows the image as its own, and writes with its ids of the host', async () => {
+    expect(await inside('stat -c %u:%g /bin/busybox /etc')).to.equal('0:0\n0:0');
+    await inside(
+      'echo root >/made; echo x >>/etc/passwd; mkdir /dir; touch /dir/other; chown 1000:1001 /dir/other',
+    );
+    const upper = path.join(bed.daemon.instance.root, 'containers', container.id, 'upper');
+    const owner = async (name: string) => {
+      const { uid, gid } = await stat(path.join(upper, name));
+      return [uid - first, gid - first];
+    };
+    for (const name of ['', 'made', 'etc/passwd', 'dir'])
+      expect(await owner(name), name).to.deep.equal([0, 0]);
+    expect(await owner('dir/other')).to.deep.equal([1000, 1001]);
+    expect(await inside('stat -c %u:%g / /made /etc/passwd /dir/other')).to.equal('0:0\n0:0\n0:0\n1000:1001');
+  });
+
+  it('has its kernel file systems, devices and shared memory', async () => {
+    const lines = await output(
+      'devices',
+      `echo x >/dev/null && head -c 4 /dev/zero | wc -c && head -c 4 /dev/urandom | wc -c
+       echo shared >/dev/shm/a && stat -c %u /dev/shm/a
+       stat -c %u:%a /dev/shm /dev /dev/pts
+       mount | grep -c -E ' on /(proc|sys|dev/mqueue) '
+       grep -c . /proc/mounts >/dev/null && echo seen
+       mknod /tmp/sda b 8 0 2>/dev/null || echo refused`,
+    );
+    expect(lines).to.deep.equal(['4', '4', '0', '0:1777', '0:755', '0:755', '3', 'seen', 'refused']);
+    expect(await inside('cat /dev/shm/a')).to.equal('shared');
+  });
+
+  it('leaves files of the host to the host', async () => {
+    const hostPath = await directory('plain');
+    await writeFile(path.join(hostPath, 'secret'), 'secret', { mode: 0o600 });
+    const mounts = [{ containerPath: '/data', hostPath }];
+    const script = 'stat -c %u /data/secret; cat /data/secret; chown 0 /data/secret; touch /data/new; true';
+    expect((await output('plain', script, { mounts }))[0]).to.equal('65534');
+    await access(path.join(hostPath, 'new')).then(
+      () => expect.fail('it has written'),
+      () => undefined,
+    );
+    expect((await stat(path.join(hostPath, 'secret'))).uid).to.equal(0);
+  });
+
+  it('idmaps volumes: what belongs to an id on disk belongs to it in the pod', async () => {
+    const hostPath = await directory('mapped');
+    await writeFile(path.join(hostPath, 'of-1000'), '');
+    await chown(path.join(hostPath, 'of-1000'), 1000, 1001);
+    const volume = { containerPath: '/data', hostPath, uidMappings: [mapping], gidMappings: [mapping] };
+    const script = 'stat -c %u:%g /data /data/of-1000; touch /data/new; stat -c %u /data/new; id -u';
+    const linux = { securityContext: { runAsUser: { value: 0n } } };
+    expect(await output('mapped', script, { mounts: [volume], linux })).to.deep.equal([
+      '0:0',
+      '1000:1001',
+      '0',
+      '0',
+    ]);
+    expect((await stat(path.join(hostPath, 'new'))).uid).to.equal(0);
+    const again = [{ ...volume, readonly: true, recursiveReadOnly: true }];
+    expect(
+      await output('mapped-ro', 'touch /data/x 2>&1 | grep -c Read-only', { mounts: again }),
+    ).to.deep.equal(['1']);
+    const { status: answer } = await bed.daemon.client.runtime.containerStatus({
+      containerId: (
+        await createContainer(bed, pod, containerConfig(bed, 'shown', 'true', { mounts: [volume] }))
+      ).id,
+    });
+    expect(answer?.mounts[0]?.uidMappings).to.deep.equal([mapping]);
+  });
+
+  it('can idmap a volume for a pod that has no user namespace', async () => {
+    const hostPath = await directory('shifted');
+    const plain = await runPod(bed, 'plain');
+    const maps = [{ containerId: 0, hostId: 5000, length: 10 }];
+    const volume = { containerPath: '/data', hostPath, uidMappings: maps, gidMappings: maps };
+    expect(await output('shifted', 'stat -c %u:%g /data', { mounts: [volume] }, plain)).to.deep.equal([
+      '5000:5000',
+    ]);
+    expect(await output('status', 'stat -c %u /; echo $(cat /proc/self/uid_map)', {}, plain)).to.deep.equal([
+      '0',
+      '0 0 4294967295',
+    ]);
+  });
+
+  it('has its own users in the files and the volumes that come from the image', async () => {
+    const layer = await buildLayer([{ name: 'volume/file', content: 'of the image\n', mode: 0o600 }]);
+    const content = bed.serve('content', buildImage({ layers: [layer] }));
+    await bed.daemon.client.image.pullImage({ image: { image: content } });
+    const mounts = [{ containerPath: '/image', image: { image: content }, readonly: true }];
+    const script =
+      'stat -c %u:%a /image/volume/file && cat /image/volume/file; echo "127.0.0.9 mine" >>/etc/hosts && stat -c %u /etc/hosts';
+    expect(await output('image', script, { mounts })).to.deep.equal(['0:600', 'of the image', '0']);
+  });
+
+  it('lets a user open the streams it was given', async () => {
+    const linux = { securityContext: { runAsUser: { value: 1000n }, runAsGroup: { value: 1000n } } };
+    const script = 'id -u; echo out >/dev/stdout; echo err >/dev/stderr; echo again >/proc/self/fd/1';
+    expect(await output('streams', script, { linux })).to.have.members(['1000', 'out', 'err', 'again']);
+    const tty = await start('tty', 'tty; stat -c %u $(tty)', { tty: true, linux });
+    expect(await exitOf(bed, tty.id)).to.include({ exitCode: 0 });
+    expect((await readTexts(tty.log)).map((line) => line.trim())).to.deep.equal(['/dev/pts/0', '1000']);
+    const user = await start('user', sleeper, { linux });
+    expect(await inside('echo e >/dev/stderr; echo o >/dev/stdout; id -u', user)).to.equal('o\n1000');
+  });
+
+  it('keeps the processes of a pod in one namespace, none looking through another', async () => {
+    const sharing = await runPod(bed, 'sharing', userns({ pid: POD }));
+    const one = await start('one', sleeper, {}, sharing);
+    const two = await start('two', sleeper, {}, sharing);
+    await awaitLine(one.log, 'ready');
+    await awaitLine(two.log, 'ready');
+    expect(await inside('ps -o comm= | grep -c sleep', one)).to.equal('2');
+    expect(await inside('cat /proc/1/comm; ls /proc/1/root 2>&1 | grep -c denied', two)).to.match(
+      /pause\n1$/,
+    );
+    const target = {
+      securityContext: { namespaceOptions: { pid: NamespaceMode.TARGET, targetId: container.id } },
+    };
+    const lines = await output(
+      'debug',
+      'ps -o comm= | grep -c sleep; cat /proc/1/comm; cat /proc/meminfo | wc -c',
+      {
+        linux: { securityContext: { ...target.securityContext, maskedPaths: ['/proc/meminfo'] } },
+      },
+    );
+    expect(lines).to.deep.equal(['1', 'sleep', '0']);
+    await removePod(bed, sharing);
+  });
+
+  it('can be with the network of the host, which it cannot change', async () => {
+    const host = await runPod(bed, 'host', userns({ network: NODE }));
+    const script = `ip link show lo | grep -c LOOPBACK; ls /sys/class/net | grep -c lo
+      touch /sys/x 2>/dev/null || echo read-only; ip link set lo mtu 1000 2>/dev/null || echo refused; ls /sys/fs/cgroup | wc -l`;
+    const linux = { securityContext: { capabilities: { addCapabilities: ['NET_ADMIN'] } } };
+    const lines = await output('net', script, { linux }, host);
+    expect(lines.slice(0, 4)).to.deep.equal(['1', '1', 'read-only', 'refused']);
+    expect(await readlink(`/proc/${await pauseOf(bed, host)}/ns/net`)).to.equal(
+      await readlink('/proc/self/ns/net'),
+    );
+    await removePod(bed, host);
+  });
+
+  it('can be privileged, which ends at its borders', async () => {
+    const strong = await runPod(bed, 'strong', {
+      linux: { securityContext: { privileged: true, namespaceOptions: { pid: CONTAINER, usernsOptions } } },
+    });
+    const script = `grep CapEff /proc/self/status | grep -c ffffff; mount -t tmpfs x /tmp && echo mounted
+      cat /dev/vda >/dev/null 2>&1 || echo no disk; echo 1 2>/dev/null >/proc/sys/kernel/sysrq || echo no sysctl`;
+    const more = { linux: { securityContext: { privileged: true } } };
+    expect(await output('strong', script, more, strong)).to.deep.equal([
+      '1',
+      'mounted',
+      'no disk',
+      'no sysctl',
+    ]);
+    await removePod(bed, strong);
+  });
+
+  it('is still there after the daemon was killed', async () => {
+    await bed.daemon.kill();
+    await bed.daemon.start();
+    expect(await inside('id -u; cat /made')).to.equal('0\nroot');
+    expect((await inside('cat /proc/self/uid_map')).split(/\s+/)[1]).to.equal(`${first}`);
+    const pid = Number(await infoOf(bed, container.id).then((info) => info['pid']));
+    expect(await readFile(`/proc/${pid}/status`, 'utf8')).to.contain(`Uid:\t${first}`);
+    expect(await output('after', 'stat -c %u /; cat /dev/shm/a')).to.deep.equal(['0', 'shared']);
+    expect(await strays(bed)).to.deep.equal([]);
+  });
+
+  for (const point of ['sandbox.run.after-pause', 'container.create.after-monitor'] as const) {
+    it(`leaves nothing where the daemon dies at ${point}`, async () => {
+      const perform = (): Promise<unknown> =>
+        point.startsWith('sandbox')
+          ? bed.daemon.client.runtime.runPodSandbox({ config: podConfig(bed, 'tried', userns()) })
+          : createContainer(bed, pod, containerConfig(bed, 'tried', 'true'));
+      await bed.daemon.stop();
+      await bed.daemon.start({ FAILPOINTS: `${point}=crash` });
+      expect((await refusal(perform())).code).to.equal(status.UNAVAILABLE);
+      await bed.daemon.ended();
+      await bed.daemon.start();
+      expect(await strays(bed)).to.deep.equal([]);
+      await perform();
+    });
+  }
+
+  it('leaves nothing where a step of it fails', async () => {
+    const config = containerConfig(bed, 'failing', ['/no/such/command']);
+    const { id } = await createContainer(bed, pod, config);
+    const { details } = await refusal(bed.daemon.client.runtime.startContainer({ containerId: id }));
+    expect(details).to.contain('/no/such/command');
+    const bad = await refusal(
+      createContainer(bed, pod, containerConfig(bed, 'bad', 'true', { workingDir: '/proc/1/fd/99' })),
+    );
+    expect(bad.code).to.not.equal(status.UNAVAILABLE);
+    expect(await strays(bed)).to.deep.equal([]);
+  });
+
+  it('is not checkpointed', async () => {
+    const location = path.join(bed.daemon.instance.scratch, 'archive.tar');
+    const call = bed.daemon.client.runtime.checkpointContainer({
+      containerId: container.id,
+      location,
+      timeout: 0n,
+    });
+    const { code, details } = await refusal(call);
+    expect(code).to.equal(status.UNIMPLEMENTED);
+    expect(details).to.contain('a user namespace');
+  });
+
+  const refusedPods: readonly (readonly [string, object, RegExp])[] = [
+    ['no mapping', { usernsOptions: { mode: POD } }, /uids: must be exactly one mapping, not 0/],
+    [
+      'two mappings',
+      { usernsOptions: { ...usernsOptions, uids: [mapping, mapping] } },
+      /uids.*one mapping, not 2/,
+    ],
+    ['no groups', { usernsOptions: { ...usernsOptions, gids: [] } }, /gids.*one mapping, not 0/],
+    [
+      'no length',
+      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, length: 0 }] } },
+      /length: must not be 0/,
+    ],
+    [
+      'a range beyond all ids',
+      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, length: 0xffff_ffff }] } },
+      /host_id: the range ends beyond 32 bits/,
+    ],
+    [
+      'no root',
+      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, containerId: 1 }] } },
+      /container_id: must be 0/,
+    ],
+    [
+      'the root of the host',
+      { usernsOptions: { ...usernsOptions, gids: [{ ...mapping, hostId: 0 }] } },
+      /gids\[0\].host_id: must not be 0/,
+    ],
+    ['a mode of containers', { usernsOptions: { ...usernsOptions, mode: CONTAINER } }, /must be POD or NODE/],
+    ['an unknown mode', { usernsOptions: { ...usernsOptions, mode: 9 } }, /unknown value 9/],
+    [
+      'maps without it',
+      { usernsOptions: { ...usernsOptions, mode: NODE } },
+      /mappings need a user namespace/,
+    ],
+    ['the pids of the host', { pid: NODE }, /pid: cannot be NODE/],
+    ['the ipc of the host', { ipc: NODE }, /ipc: cannot be NODE/],
+  ];
+  for (const [what, options, says] of refusedPods) {
+    it(`refuses a pod with ${what}`, async () => {
+      const config = podConfig(bed, 'refused', userns(options));
+      const { code, details } = await refusal(bed.daemon.client.runtime.runPodSandbox({ config }));
+      expect(code, details).to.equal(status.INVALID_ARGUMENT);
+      expect(details).to.match(says);
+    });
+  }
+
+  const other = { ...usernsOptions, uids: [{ ...mapping, hostId: 300_000 }] };
+  const volume = { containerPath: '/data', hostPath: '/tmp' };
+  const refusedContainers: readonly (readonly [string, ContainerConfig, RegExp, status?])[] = [
+    [
+      'other maps than its pod',
+      { linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions: other } } } },
+      /same as the sandbox'.*200000/,
+    ],
+    [
+      'the namespace of the host',
+      { linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions: { mode: NODE } } } } },
+      /same as the sandbox'/,
+    ],
+    [
+      'a user who is not mapped',
+      { linux: { securityContext: { runAsUser: { value: 65_536n } } } },
+      /user 65536: is not mapped/,
+    ],
+    [
+      'a group that is not mapped',
+      { linux: { securityContext: { supplementalGroups: [70_000n] } } },
+      /group 70000: is not mapped/,
+    ],
+    [
+      'a volume with maps of users alone',
+      { mounts: [{ ...volume, uidMappings: [mapping] }] },
+      /gidMappings: must not/,
+    ],
+    [
+      'recursive read-only that is not read-only',
+      { mounts: [{ ...volume, recursiveReadOnly: true }] },
+      /recursive_read_only: needs readonly/,
+    ],
+    [
+      'recursive read-only that is not private',
+      {
+        mounts: [
+          {
+            ...volume,
+            readonly: true,
+            recursiveReadOnly: true,
+            propagation: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
+          },
+        ],
+      },
+      /recursive_read_only: needs private propagation/,
+    ],
+    [
+      'a label where there is no SELinux',
+      { mounts: [{ ...volume, selinuxRelabel: true }] },
+      /selinux_relabel: SELinux is not enabled/,
+      status.FAILED_PRECONDITION,
+    ],
+  ];
+  for (const [what, more, says, wanted = status.INVALID_ARGUMENT] of refusedContainers) {
+    it(`refuses a container with ${what}`, async () => {
+      const { code, details } = await refusal(
+        createContainer(bed, pod, containerConfig(bed, 'refused', 'true', more)),
+      );
+      expect(code, details).to.equal(wanted);
+      expect(details).to.match(says);
+    });
+  }
+});
+
+describe('a user namespace with a CNI network', () => {
+  it('owns the namespace that the plugins work in', async function () {
+    await access(path.join(cniPlugins, 'bridge')).catch(() => this.skip());
+    await using bed = await openBed({ settings: { 'network.bin_dirs': cniPlugins } });
+    const { instance, cniDirectory } = bed.daemon;
+    const plugin = {
+      type: 'ptp',
+      ipam: { type: 'host-local', subnet: instance.pool, dataDir: path.join(instance.scratch, 'ipam') },
+    };
+    const list = {
+      cniVersion: '1.0.0',
+      name: `userns-${path.basename(instance.scratch)}`,
+      plugins: [plugin],
+    };
+    await writeFile(path.join(cniDirectory, '10-test.conflist'), JSON.stringify(list));
+    const pod = await runPod(bed, 'cni', userns());
+    const linux = { securityContext: { capabilities: { addCapabilities: ['NET_ADMIN'] } } };
+    const script = 'ip -4 addr show eth0 | grep -c inet && ip link set eth0 mtu 1300 && echo changed';
+    const workload = await runContainer(bed, pod, containerConfig(bed, 'net', script, { linux }));
+    expect(await exitOf(bed, workload.id)).to.include({ exitCode: 0 });
+    expect(await readTexts(workload.log)).to.deep.equal(['1', 'changed']);
+    await bed.end();
+  });
+});
+
+async function pauseOf(bed: Bed, { id }: Pod): Promise<number> {
+  const { info } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: id, verbose: true });
+  const parsed = JSON.parse(info['info'] ?? '{}') as Readonly<Record<string, unknown>>;
+  return Number(parsed['pid']);
+}
