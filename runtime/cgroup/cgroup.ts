@@ -1,12 +1,11 @@
 import { constants } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   closeFd,
   fileBatch,
   fileBatchSync,
   openat2,
-  readFiles,
   readFilesSync,
   watchPriority,
   type FileOperation,
@@ -16,6 +15,7 @@ import type { Resources } from '../spec/types.js';
 import type { CgroupLayout } from './layout.js';
 import { limitOperations } from './limits.js';
 import type { Cgroup, CgroupJoin, ExecCgroup } from './types.js';
+import { updateLimits } from './update.js';
 
 const SIGKILL = 9;
 const AT_FDCWD = -100;
@@ -69,29 +69,8 @@ export class FsCgroup implements Cgroup {
     return directory;
   }
 
-  async update(resources: Resources): Promise<void> {
-    const limits = await limitOperations(this.layout, this.directories, resources);
-    const { operations } = limits;
-    const before = await readFiles(operations.map((operation) => operation.path));
-    const ordered = orderForUpdate(operations, before);
-    const undo: FileOperation[] = [];
-    try {
-      for (const { operation, old } of ordered) {
-        await fileBatch([operation]);
-        if (old !== undefined) undo.unshift({ op: 'write', path: operation.path, data: old });
-      }
-      await limits.attachDevices();
-    } catch (error) {
-      await putBack(undo);
-      throw new RuntimeError(
-        isErrno(error, 'EINVAL', 'ERANGE', 'EBUSY') ? 'InvalidArgument' : 'Internal',
-        'set limits of cgroup',
-        {
-          subject: this.path,
-          cause: messageOf(error),
-        },
-      );
-    }
+  async update(resources: Resources): Promise<() => Promise<void>> {
+    return updateLimits(this.path, await limitOperations(this.layout, this.directories, resources));
   }
 
   async processes(): Promise<readonly number[]> {
@@ -329,49 +308,5 @@ async function untilAborted(promise: Promise<void>, signal: AbortSignal | undefi
     await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener('abort', abort);
-  }
-}
-
-/**
- * v1 keeps memory ≤ memory+swap at every moment, so when limits grow the sum goes first. A relative order is all that
- * differs from a fresh cgroup.
- */
-function orderForUpdate(
-  operations: readonly { readonly op: 'write'; readonly path: string; readonly data: string }[],
-  before: readonly unknown[],
-): readonly { readonly operation: FileOperation; readonly old: string | undefined }[] {
-  const entries = operations.map((operation, index) => {
-    const old = before[index];
-    return { operation, old: typeof old === 'string' ? restorable(operation.path, old) : undefined };
-  });
-  const limit = entries.findIndex((entry) => entry.operation.path.endsWith('/memory.limit_in_bytes'));
-  const sum = entries.findIndex((entry) => entry.operation.path.endsWith('/memory.memsw.limit_in_bytes'));
-  const grows = limit >= 0 && sum >= 0 && isAbove(entries[limit]?.operation.data, entries[sum]?.old);
-  if (!grows) return entries;
-  const first = entries[sum];
-  return first === undefined ? entries : [first, ...entries.filter((entry) => entry !== first)];
-}
-
-function isAbove(value: string | undefined, bound: string | undefined): boolean {
-  if (value === undefined || bound === undefined) return false;
-  return value.startsWith('-') || BigInt(value) > BigInt(bound);
-}
-
-/** The content as it can be written back; files that only take commands (devices, maps) have no such thing. */
-function restorable(file: string, content: string): string | undefined {
-  const name = basename(file);
-  if (
-    name.startsWith('devices.') ||
-    name.includes('_device') ||
-    name.startsWith('io.') ||
-    name === 'memory.oom_control'
-  )
-    return undefined;
-  return content.trim();
-}
-
-async function putBack(undo: readonly FileOperation[]): Promise<void> {
-  for (const operation of undo) {
-    await fileBatch([operation]).catch(() => undefined);
   }
 }

@@ -111,6 +111,41 @@ describe('cgroupfs driver', () => {
     expect((await readFile(memoryFile(), 'utf8')).trim()).to.equal(String(32 << 20));
   });
 
+  it('takes a quota and a period in an order that the limits of the parent allow', async () => {
+    await cgroup.update({ cpu: { quota: 20_000, period: 100_000 } });
+    const child = await driver.create(driver.path(cgroup.path, 'child'), {
+      cpu: { quota: 20_000, period: 100_000 },
+    });
+    try {
+      await child.update({ cpu: { quota: 4_000, period: 20_000 } });
+      await child.update({ cpu: { quota: 100_000, period: 500_000 } });
+    } finally {
+      await child.remove();
+    }
+  });
+
+  it('names the control file that the kernel does not have, and says that a cgroup is gone', async () => {
+    const refused = async (work: Promise<unknown>): Promise<RuntimeError> => {
+      const error: unknown = await work.catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(RuntimeError);
+      return error as RuntimeError;
+    };
+    const sizes = { cpu: { shares: 77 }, hugepageLimits: [{ pageSize: '3MB', limit: 5 }] };
+    const error = await refused(cgroup.update(sizes));
+    // Which of the two depends on whether the host has the controller.
+    expect(error.code).to.be.oneOf(['InvalidArgument', 'FailedPrecondition']);
+    expect(error.message).to.contain('hugetlb');
+    const gone = await refused(driver.open(driver.path('', 'gone')).update({ cpu: { shares: 77 } }));
+    expect(gone.code).to.equal('FailedPrecondition');
+  });
+
+  it('gives the way back to the limits before', async () => {
+    await cgroup.update({ memory: { limit: 48 << 20 } });
+    const putBack = await cgroup.update({ memory: { limit: 96 << 20 }, cpu: { shares: 99 } });
+    await putBack();
+    expect((await readFile(memoryFile(), 'utf8')).trim()).to.equal(String(48 << 20));
+  });
+
   it('leaves nothing when a limit is refused at creation', async () => {
     const name = driver.path('', 'refused');
     const error = await driver.create(name, { cpu: { cpus: '4000' } }).catch((thrown: unknown) => thrown);

@@ -53,8 +53,12 @@ export interface Cgroup {
   readonly oomPath: string | undefined;
   /** cgroup.kill of the unified tree, or cgroup.procs of one v1 hierarchy. */
   readonly killPath: string;
-  /** Applies new limits; what was set before is put back if one fails, and the first error thrown. */
-  update(resources: Resources): Promise<void>;
+  /**
+   * Applies new limits; what was set before is put back if one fails, and the first error thrown. Returns the way back to
+   * what was set before, for a caller who fails later.
+   * @throws InvalidArgument, FailedPrecondition (below what is in use, or the cgroup is gone)
+   */
+  update(resources: Resources): Promise<() => Promise<void>>;
   /** All pids of the tree; an absent cgroup has none. */
   processes(): Promise<readonly number[]>;
   /** SIGKILL to every process of the tree so that no fork escapes; an absent cgroup is fine. */

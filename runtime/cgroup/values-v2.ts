@@ -162,6 +162,7 @@ function* unifiedValues(unified: Readonly<Record<string, string>>): Generator<Co
         `linux.resources.unified: "${file}" is no control file of a controller`,
       );
     }
-    yield { controller, file, value };
+    // The kernel takes one device's line at a time (io.max).
+    for (const line of value.trim().split('\n')) yield { controller, file, value: line };
   }
 }

@@ -47,23 +47,49 @@ export async function updateContainer(
   await room.lock.hold(live.value.id, async () => {
     if (!isAlive(live))
       throw new RuntimeError('FailedPrecondition', `container is ${live.value.state.phase}, not running`);
-    await room.deps.cgroups.open(live.value.cgroupPath).update(resources);
-    const merged = mergeResources(live.value.spec.linux?.resources, resources);
-    live.value = { ...live.value, spec: withResources(live.value.spec, merged) };
-    await writeState(room.deps.containersDir, live);
+    const { spec } = live.value;
+    const change = completeChange(spec.linux?.resources, resources);
+    const putBack = await room.deps.cgroups.open(live.value.cgroupPath).update(change);
+    live.value = {
+      ...live.value,
+      spec: withResources(spec, mergeResources(spec.linux?.resources, change)),
+    };
+    try {
+      await writeState(room.deps.containersDir, live);
+    } catch (error) {
+      live.value = { ...live.value, spec };
+      await putBack();
+      throw error;
+    }
     room.publish('changed', live);
   });
 }
 
+/** Values that one control file holds together, or that are told from each other's difference, change together. */
+export function completeChange(old: Resources | undefined, change: Resources): Resources {
+  const { cpu, memory } = change;
+  return {
+    ...change,
+    ...(cpu?.period === undefined ? {} : { cpu: { quota: old?.cpu?.quota, ...cpu } }),
+    ...(memory?.swap === undefined ? {} : { memory: { limit: old?.memory?.limit, ...memory } }),
+  };
+}
+
 /** What is given replaces what was set, value by value. */
 export function mergeResources(old: Resources | undefined, change: Resources): Resources {
+  const pages = new Map(
+    [...(old?.hugepageLimits ?? []), ...(change.hugepageLimits ?? [])].map((limit) => [
+      limit.pageSize,
+      limit,
+    ]),
+  );
   return {
     ...old,
     ...change,
     cpu: { ...old?.cpu, ...change.cpu },
     memory: { ...old?.memory, ...change.memory },
     unified: { ...old?.unified, ...change.unified },
-    hugepageLimits: change.hugepageLimits ?? old?.hugepageLimits,
+    hugepageLimits: [...pages.values()],
   };
 }
 
