@@ -17,7 +17,11 @@ export async function readSandboxStats(
     .filter((container) => ids.has(container.request.sandboxId) && hasFigures(container));
   const [readings, ofContainers] = await Promise.all([
     runtime.sandboxes.stats([...ids]),
-    runtime.containers.stats(containers.map((container) => container.id)),
+    runtime.containers.stats(
+      containers.map((container) => container.id),
+      // A pod without a cgroup of its own is the sum of its parts, processes too.
+      sandboxes.some(({ request }) => request.cgroupParent === '') ? 'pod' : 'brief',
+    ),
   ]);
   const bySandbox = groupBySandbox(ofContainers);
   return readings.map((reading) =>

@@ -125,6 +125,8 @@ function addMemory(a: Memory, b: Memory): Memory {
     rssBytes: a.rssBytes + b.rssBytes,
     pageFaults: a.pageFaults + b.pageFaults,
     majorPageFaults: a.majorPageFaults + b.majorPageFaults,
+    swapUsageBytes:
+      a.swapUsageBytes === undefined ? b.swapUsageBytes : a.swapUsageBytes + (b.swapUsageBytes ?? 0n),
   };
 }
 

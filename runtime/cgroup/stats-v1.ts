@@ -14,6 +14,7 @@ const byController: Readonly<Record<string, readonly string[]>> = {
     'memory.oom_control',
     'memory.max_usage_in_bytes',
     'memory.failcnt',
+    'memory.memsw.failcnt',
     'memory.kmem.usage_in_bytes',
   ],
   pids: ['pids.current', 'pids.max'],
@@ -94,7 +95,8 @@ function parseDetail(readings: Readings, stat: ReturnType<typeof parseFlat>): Me
   if (limitHits === undefined) return undefined;
   return {
     peakBytes: parseNumber(readings.get('memory.max_usage_in_bytes')) ?? 0n,
-    limitHits,
+    // The limit of memory and swap together is the one that is hit where both are the same.
+    limitHits: limitHits + (parseNumber(readings.get('memory.memsw.failcnt')) ?? 0n),
     kernelBytes: parseNumber(readings.get('memory.kmem.usage_in_bytes')) ?? 0n,
     mappedFileBytes: stat('total_mapped_file') ?? 0n,
     activeFileBytes: stat('total_active_file') ?? 0n,
