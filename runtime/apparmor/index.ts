@@ -21,17 +21,19 @@ export interface ApparmorProfiles {
 
 export interface ApparmorOptions {
   readonly callProgram: (call: ProgramCall, signal: AbortSignal) => Promise<ProgramResult>;
+  /** Where the kernel lists them, one line per profile: `NAME (MODE)`. */
+  readonly profilesFile?: string;
 }
 
-/** One line per profile: `NAME (MODE)`. */
-const profilesFile = '/sys/kernel/security/apparmor/profiles';
+const kernelList = '/sys/kernel/security/apparmor/profiles';
 const parser = 'apparmor_parser';
 const parserTimeoutMs = 60_000;
 /** env(1) on a command that does not exist. */
 const noSuchCommand = 127;
 
-export function openApparmor({ callProgram }: ApparmorOptions): ApparmorProfiles {
+export function openApparmor({ callProgram, profilesFile = kernelList }: ApparmorOptions): ApparmorProfiles {
   let loading: Promise<void> | undefined;
+  const isLoaded = (name: string): Promise<boolean> => isListed(profilesFile, name);
 
   const load = async (): Promise<void> => {
     // A profile that an older daemon left may say something else: --replace.
@@ -75,7 +77,7 @@ export function openApparmor({ callProgram }: ApparmorOptions): ApparmorProfiles
 }
 
 /** Where the list is out of reach, execve is who tells. */
-async function isLoaded(name: string): Promise<boolean> {
+async function isListed(profilesFile: string, name: string): Promise<boolean> {
   try {
     return listed(await readFile(profilesFile, 'utf8'), name);
   } catch (error) {
@@ -86,5 +88,7 @@ async function isLoaded(name: string): Promise<boolean> {
 
 /** The mode stands in the last parentheses; a name may hold spaces and parentheses of its own. */
 export function listed(profiles: string, name: string): boolean {
-  return profiles.split('\n').some((line) => line.slice(0, line.lastIndexOf(' (')) === name);
+  return profiles
+    .split('\n')
+    .some((line) => line.startsWith(`${name} (`) && line.lastIndexOf(' (') === name.length);
 }
