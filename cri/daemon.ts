@@ -48,7 +48,7 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
     metrics: await openMetrics({ address: config.metrics.address, version, runtime, log }),
   };
   forgetRemoved(services);
-  noteChanges(services.journal, runtime);
+  noteChanges(services.journal, runtime, log);
   const server = await serve(services, config.socket).catch(async (error: unknown) => {
     await runtime.close();
     throw error;

@@ -64,8 +64,8 @@ export class Journal {
   }
 
   /** Who has this id, or one that begins so, as the last entry about it says. */
-  lastSubject(id: string): Subject | undefined {
-    const isIt = ({ subject }: JournalEntry): boolean => subject.id.startsWith(id);
+  lastSubject(kind: Subject['kind'], id: string): Subject | undefined {
+    const isIt = ({ subject }: JournalEntry): boolean => subject.kind === kind && subject.id.startsWith(id);
     return (this.happenings.findLast(isIt) ?? [...this.troubles.values()].findLast(isIt))?.subject;
   }
 

@@ -1,5 +1,6 @@
 import type * as api from '../../protos/gen/cri/runtime/v1/api.js';
 import type { Container } from '../../runtime/container/types.js';
+import type { Logger } from '../../runtime/base/logger.js';
 import { codeOf, evidenceOf, RuntimeError } from '../../runtime/errors.js';
 import type { Runtime } from '../../runtime/index.js';
 import { statusOf } from '../status.js';
@@ -87,20 +88,19 @@ function namesOf({ kind, id, name, pod }: Subject): Readonly<Record<string, stri
 }
 
 /** Notes the ends of containers, and pods that lost their pause process. */
-export function noteChanges(journal: Journal, runtime: Runtime): void {
+export function noteChanges(journal: Journal, runtime: Runtime, log: Logger): void {
   runtime.containers.subscribe(({ kind, container }) => {
-    if (kind === 'stopped') noteExit(journal, runtime, container);
+    if (kind !== 'stopped') return;
+    const entry = exitEntry(container, runtime);
+    if (entry === undefined) return;
+    journal.note(entry);
+    log.info('container ended', { ...namesOf(entry.subject), ...entry.exit });
   });
   runtime.sandboxes.subscribe(({ kind, sandbox }) => {
     if (kind !== 'notready' || sandbox.state.phase !== 'notready') return;
     const { message } = sandbox.state;
     journal.note({ atMs: Date.now(), what: 'not ready', subject: subjectOfSandbox(sandbox), note: message });
   });
-}
-
-function noteExit(journal: Journal, runtime: Runtime, container: Container): void {
-  const entry = exitEntry(container, runtime);
-  if (entry !== undefined) journal.note(entry);
 }
 
 /** The end of a container, if it has ended. */
@@ -138,31 +138,41 @@ function subjectOf(journal: Journal, runtime: Runtime, { rpc, request, response 
       const made = (response as api.CreateContainerResponse | undefined)?.containerId ?? '';
       return made === ''
         ? subjectOfContainerRequest(request as api.CreateContainerRequest, runtime)
-        : subjectById(journal, runtime, made);
+        : subjectById(journal, runtime, { containerId: made });
     }
     case 'pullImage':
     case 'removeImage':
       return subjectOfImage(request as Partial<api.PullImageRequest>);
-    default: {
-      const { containerId, podSandboxId } = request as { containerId?: string; podSandboxId?: string };
-      return subjectById(journal, runtime, containerId ?? podSandboxId ?? '');
-    }
+    default:
+      return subjectById(journal, runtime, request as Ids);
   }
 }
 
+interface Ids {
+  readonly containerId?: string;
+  readonly podSandboxId?: string;
+}
+
 /** An object by its id; one that is gone is known from its last entry. */
-function subjectById(journal: Journal, runtime: Runtime, id: string): Subject | undefined {
-  if (id === '') return undefined;
-  const container = runtime.containers.find(id);
-  const sandbox = container === undefined ? runtime.sandboxes.find(id) : undefined;
+function subjectById(
+  journal: Journal,
+  runtime: Runtime,
+  { containerId = '', podSandboxId = '' }: Ids,
+): Subject | undefined {
   try {
-    if (container !== undefined) return subjectOfContainer(container, runtime);
-    if (sandbox !== undefined) return subjectOfSandbox(sandbox);
+    if (containerId !== '') {
+      const container = runtime.containers.find(containerId);
+      return container === undefined
+        ? journal.lastSubject('container', containerId)
+        : subjectOfContainer(container, runtime);
+    }
+    if (podSandboxId === '') return undefined;
+    const sandbox = runtime.sandboxes.find(podSandboxId);
+    return sandbox === undefined ? journal.lastSubject('pod', podSandboxId) : subjectOfSandbox(sandbox);
   } catch {
     // A record that another version wrote names nobody.
     return undefined;
   }
-  return journal.lastSubject(id);
 }
 
 function stagesOf({ rpc }: AnsweredCall, runtime: Runtime, { id }: Subject): JournalEntry['stagesMs'] {
