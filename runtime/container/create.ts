@@ -141,7 +141,7 @@ export async function constructContainer(
       error instanceof StepError && live.plan !== undefined
         ? deps.plans.explain(live.plan, error.failure)
         : error;
-    throw wrapError(op, starved ?? cause, request.name);
+    throw wrapError(op, starved ?? cause, request.name, { stagesMs: timer.stages });
   }
 }
 

@@ -91,7 +91,7 @@ export async function runSandbox(
         error: messageOf(undoError),
       });
     });
-    throw wrapError(`run pod sandbox`, error, request.name);
+    throw wrapError('run pod sandbox', error, request.name, { stagesMs: timer.stages });
   }
 }
 
