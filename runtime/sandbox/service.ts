@@ -130,8 +130,9 @@ export class Sandboxes implements SandboxService {
       );
       await this.lock.hold(id, async () => {
         if (live.value.state.phase === 'removing') return;
-        const wasReady = live.value.state.phase === 'ready';
         await dismantleSandbox(this, live);
+        // The end of the pause process may have told it already.
+        const wasReady = live.value.state.phase === 'ready';
         this.setState(live, { phase: 'notready', message: 'stopped' });
         writeSandboxState(this.deps, live);
         if (wasReady) this.publish('notready', live);
