@@ -27,7 +27,7 @@ export function encodeLabels(values: readonly string[]): Buffer {
 export class MetricWriter {
   readonly #tag: number;
   readonly #labels: Buffer;
-  #buffer = Buffer.allocUnsafe(24 * 1024);
+  #buffer = Buffer.allocUnsafe(16 * 1024);
   #length = 0;
 
   /**
@@ -41,17 +41,19 @@ export class MetricWriter {
 
   /** @param labels values of the family's own labels, in its order */
   add({ head }: Family, value: bigint | number, ...labels: readonly string[]): void {
-    const own = labels.length === 0 ? noLabels : encodeLabels(labels);
-    // The proto3 default is not written: a zero is an empty message.
-    const digits = varint(value);
-    const number = digits.length === 1 && digits[0] === 0 ? [] : [tag.number, ...digits];
-    const length = head.length + this.#labels.length + own.length + 2 + number.length;
+    const numberBytes = valueSize(value);
+    const length = head.length + this.#labels.length + labelsSize(labels) + 2 + numberBytes;
     this.#reserve(length + 6);
-    this.#numbers([this.#tag, ...varint(length)]);
+    this.#buffer[this.#length++] = this.#tag;
+    this.#varint(length);
     this.#bytes(head);
     this.#bytes(this.#labels);
-    this.#bytes(own);
-    this.#numbers([tag.value, number.length, ...number]);
+    for (const label of labels) this.#label(label);
+    this.#buffer[this.#length++] = tag.value;
+    this.#buffer[this.#length++] = numberBytes;
+    if (numberBytes === 0) return;
+    this.#buffer[this.#length++] = tag.number;
+    this.#varint(value);
   }
 
   /** What was written; nothing may be added afterwards. */
@@ -71,22 +73,55 @@ export class MetricWriter {
     this.#length += bytes.length;
   }
 
-  #numbers(bytes: readonly number[]): void {
-    for (const byte of bytes) this.#buffer[this.#length++] = byte;
+  #label(text: string): void {
+    this.#buffer[this.#length++] = tag.label;
+    this.#varint(Buffer.byteLength(text));
+    this.#length += this.#buffer.write(text, this.#length);
+  }
+
+  #varint(value: bigint | number): void {
+    let rest = value;
+    if (typeof rest === 'bigint') {
+      for (; rest > maxSafe; rest >>= 7n) this.#buffer[this.#length++] = Number(rest & 0x7fn) | 0x80;
+      rest = Number(rest);
+    }
+    for (; rest > 0x7f; rest = Math.floor(rest / 128)) this.#buffer[this.#length++] = (rest & 0x7f) | 0x80;
+    this.#buffer[this.#length++] = rest;
   }
 }
 
-const noLabels = Buffer.alloc(0);
+const maxSafe = BigInt(Number.MAX_SAFE_INTEGER);
 
-/** A base 128 number, least significant group first. */
-function varint(value: bigint | number): number[] {
-  const bytes: number[] = [];
+/** The proto3 default is not written: a zero is an empty message. */
+function valueSize(value: bigint | number): number {
+  return value === 0 || value === 0n ? 0 : 1 + varintSize(value);
+}
+
+function labelsSize(labels: readonly string[]): number {
+  let size = 0;
+  for (const label of labels) {
+    const length = Buffer.byteLength(label);
+    size += 1 + varintSize(length) + length;
+  }
+  return size;
+}
+
+/** Bytes of a base 128 number. */
+function varintSize(value: bigint | number): number {
+  let size = 1;
   let rest = value;
   if (typeof rest === 'bigint') {
-    for (; rest > BigInt(Number.MAX_SAFE_INTEGER); rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
+    for (; rest > maxSafe; rest >>= 7n) size++;
     rest = Number(rest);
   }
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 0x80);
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) size++;
+  return size;
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest & 0x7f) | 0x80);
   bytes.push(rest);
   return bytes;
 }
