@@ -37,7 +37,9 @@ export function printReference(): string {
         `- default \`${JSON.stringify(value)}\``,
       ];
     });
-    const head = place.length === 0 ? ['', '## Top level'] : ['', `## \`[${place.join('.')}]\``];
+    const { text: about } = describeOption(place);
+    const title = place.length === 0 ? '## Top level' : `## \`[${place.join('.')}]\``;
+    const head = ['', title, ...(about === '' ? [] : ['', about])];
     return [...head, ...options, ...sections.flatMap(([name, inner]) => print(inner, [...place, name]))];
   };
   return `${[...introduction, ...print(configSchema.parse({}), [])].join('\n')}\n`;

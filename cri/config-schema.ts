@@ -12,6 +12,72 @@ const optionalPath = absolutePath.or(z.literal('')).default('');
 
 const seconds = z.int().min(0).max(86_400);
 
+/** The documentation stays that of the option. */
+function withDefault<Schema extends z.ZodType>(
+  schema: Schema,
+  value: z.core.util.NoUndefined<z.output<Schema>>,
+): z.ZodDefault<Schema> {
+  return schema.default(value).describe(schema.description ?? '');
+}
+
+/** How pods of a runtime handler are run. Each option exists once for the default and once per handler. */
+const handlerOptions = {
+  privileged_without_host_devices: z
+    .boolean()
+    .describe('Privileged containers get the devices they ask for, not all of the host.'),
+  privileged_without_host_devices_all_devices_allowed: z
+    .boolean()
+    .describe('With the option before: they may use every device all the same, once they have made a node.'),
+  unset_seccomp_profile: z
+    .enum(['unconfined', 'runtime/default'])
+    .describe('System call filter of containers that ask for none; privileged ones have none.'),
+  cgroup_writable: z.boolean().describe('Containers may write to their own cgroups.'),
+  device_ownership_from_security_context: z
+    .boolean()
+    .describe("Devices belong to the container's user and group."),
+  cdi_annotations: z
+    .boolean()
+    .describe('Annotations cdi.k8s.io/… name CDI devices too, not only the field of the CRI.'),
+};
+
+const sysctls = z
+  .record(z.string(), z.string())
+  .describe(
+    'Kernel settings (net.*, ipc) of pods that do not set them themselves; refused beside host namespaces.',
+  );
+
+const handlerName = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label, as RuntimeClass.handler is');
+
+const runtimeSchema = z
+  .strictObject({
+    default: z
+      .strictObject({
+        privileged_without_host_devices: withDefault(handlerOptions.privileged_without_host_devices, false),
+        privileged_without_host_devices_all_devices_allowed: withDefault(
+          handlerOptions.privileged_without_host_devices_all_devices_allowed,
+          false,
+        ),
+        unset_seccomp_profile: withDefault(handlerOptions.unset_seccomp_profile, 'unconfined'),
+        cgroup_writable: withDefault(handlerOptions.cgroup_writable, false),
+        device_ownership_from_security_context: withDefault(
+          handlerOptions.device_ownership_from_security_context,
+          false,
+        ),
+        cdi_annotations: withDefault(handlerOptions.cdi_annotations, false),
+        sysctls: withDefault(sysctls, {}),
+      })
+      .prefault({}),
+    handlers: z
+      .record(handlerName, z.strictObject({ ...handlerOptions, sysctls }).partial())
+      .default({})
+      .describe(
+        'Further handlers, by the name that RuntimeClass.handler says; what one leaves out is as in default.',
+      ),
+  })
+  .prefault({});
+
 /**
  * The configuration: one schema that is type, check, default and documentation of every option.
  *
@@ -106,6 +172,15 @@ export const configSchema = z.strictObject({
         .regex(/^(\/[a-zA-Z0-9_.-]+)+$/, 'must be a path such as /podwright')
         .default('/podwright')
         .describe('Parent of the cgroups of pods that name none.'),
+    })
+    .prefault({}),
+  runtime: runtimeSchema,
+  cdi: z
+    .strictObject({
+      spec_dirs: z
+        .array(absolutePath)
+        .default(['/etc/cdi', '/var/run/cdi'])
+        .describe('Directories of CDI specifications, looked at for each container; a later one overrides.'),
     })
     .prefault({}),
   checkpoint: z

@@ -130,7 +130,7 @@ function describeMistake(reason: unknown): { readonly error: string; readonly st
 }
 
 function toRuntimeOptions(
-  { root, state, network, registry, image, cgroup, checkpoint }: Config,
+  { root, state, network, registry, image, cgroup, checkpoint, cdi }: Config,
   logger: Logger,
 ): RuntimeOptions {
   return {
@@ -153,5 +153,6 @@ function toRuntimeOptions(
     },
     cgroup,
     checkpoint,
+    cdi: { directories: cdi.spec_dirs },
   };
 }

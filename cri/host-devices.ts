@@ -1,22 +1,35 @@
 import type { Stats } from 'node:fs';
 import { readdir, stat, lstat } from 'node:fs/promises';
 import path from 'node:path';
+import { deviceNumber } from '../runtime/base/device-number.js';
 import { RuntimeError, isErrno, wrapError } from '../runtime/errors.js';
 import {
   type DeviceAccess,
   type DeviceWish,
   type HostDevice,
+  allDevices,
   toDevices,
   toPrivilegedDevices,
 } from './translate/devices.js';
 
-/** Finds the device nodes a container asks for; all of the host's for a privileged one. */
+/** Which devices a container gets beyond those it asks for. */
+export interface DeviceGrant {
+  /** Nodes of all devices of the host, and their use. */
+  readonly all: boolean;
+  /** Their use alone. */
+  readonly mayUseAll: boolean;
+}
+
+/** Finds the device nodes a container asks for, and those it gets in any case. */
 export async function resolveDevices(
   wishes: readonly DeviceWish[],
-  privileged: boolean,
+  { all, mayUseAll }: DeviceGrant,
 ): Promise<DeviceAccess> {
-  if (privileged) return toPrivilegedDevices(await findDevices('/dev', ''));
-  return toDevices(await Promise.all(wishes.map(async (wish) => ({ wish, found: await resolveWish(wish) }))));
+  const asked = toDevices(
+    await Promise.all(wishes.map(async (wish) => ({ wish, found: await resolveWish(wish) }))),
+  );
+  if (all) return toPrivilegedDevices(await findDevices('/dev', ''), asked);
+  return mayUseAll ? { ...asked, rules: allDevices } : asked;
 }
 
 async function resolveWish({ hostPath }: DeviceWish): Promise<readonly HostDevice[]> {
@@ -61,13 +74,10 @@ async function inspect(root: string, relative: string): Promise<readonly HostDev
 
 function toHostDevice(relativePath: string, stats: Stats): HostDevice | undefined {
   if (!stats.isCharacterDevice() && !stats.isBlockDevice()) return undefined;
-  const device = BigInt(stats.rdev);
   return {
     relativePath,
     type: stats.isBlockDevice() ? 'b' : 'c',
-    // As glibc packs st_rdev (man 3 makedev).
-    major: Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn)),
-    minor: Number((device & 0xffn) | ((device >> 12n) & ~0xffn & 0xffff_ffffn)),
+    ...deviceNumber(stats.rdev),
     fileMode: stats.mode & 0o777,
     uid: stats.uid,
     gid: stats.gid,

@@ -103,6 +103,7 @@ describe('checkpoint and restore', function () {
       registry: { configPath: [], parallelDownloads: 1, noProgressTimeoutMs: 0, pinned: [] },
       cgroup: { driver: 'cgroupfs', parent: instance.cgroupParent },
       checkpoint: { criu: tool('criu') },
+      cdi: { directories: [] },
     });
     try {
       await restoreAndCompare(runtime, counting, archive);

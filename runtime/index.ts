@@ -4,6 +4,7 @@ import { raiseFileLimit, setUmask } from '../native/index.js';
 import { type ApparmorProfiles, openApparmor } from './apparmor/index.js';
 import { instanceOf } from './base/ids.js';
 import type { Logger } from './base/logger.js';
+import { type CdiDevices, openCdi } from './cdi/index.js';
 import { openCgroupDriver } from './cgroup/index.js';
 import type { CgroupDriver } from './cgroup/types.js';
 import { openCheckpointer } from './checkpoint/index.js';
@@ -63,6 +64,8 @@ export interface RuntimeOptions {
   readonly cgroup: { readonly driver: 'cgroupfs' | 'systemd'; readonly parent: string };
   /** CRIU: a path, or a name looked up in PATH. */
   readonly checkpoint: { readonly criu: string };
+  /** Directories of CDI specifications; a later one overrides an earlier one. */
+  readonly cdi: { readonly directories: readonly string[] };
   /** Called before what an earlier process left is taken up: whoever subscribes here misses no change. */
   readonly observe?: (objects: Pick<Runtime, 'sandboxes' | 'containers' | 'images'>) => void;
 }
@@ -81,6 +84,7 @@ export interface Runtime {
     kindOf(chainId: string, containerPath: string): Promise<'directory' | 'other' | undefined>;
   };
   readonly seccomp: SeccompProfiles;
+  readonly cdi: CdiDevices;
   /** Used only where the kernel has AppArmor. */
   readonly apparmor: ApparmorProfiles;
   /** The file system of images and writable layers, and the names of block devices. */
@@ -226,6 +230,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
       },
     },
     seccomp,
+    cdi: openCdi(options.cdi),
     apparmor: openApparmor({ callProgram }),
     storage: storageFigures(root),
     features: kernelFeatures({ directories: [root, state], runPlan: (plan) => launch(plan) }),

@@ -6,9 +6,9 @@ import { toInfo } from '../verbose.js';
 /** An image that is not present is an empty answer. */
 export function imageStatus(
   { image: spec, verbose }: ImageStatusRequest,
-  { runtime }: Call,
+  { runtime, config: settings }: Call,
 ): ImageStatusResponse {
-  const image = runtime.images.get(toImageReference(spec));
+  const image = runtime.images.get(toImageReference(spec, settings));
   if (image === undefined) return { image: undefined, info: {} };
   const { config, layers } = image;
   return {

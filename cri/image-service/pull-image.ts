@@ -4,10 +4,10 @@ import { toImageReference, toRegistryAuth } from '../translate/image-answer.js';
 
 export async function pullImage(
   { image, auth }: PullImageRequest,
-  { runtime, signal }: Call,
+  { runtime, config, signal }: Call,
 ): Promise<PullImageResponse> {
   const { ref } = await runtime.images.pull(
-    { reference: toImageReference(image), auth: toRegistryAuth(auth) },
+    { reference: toImageReference(image, config), auth: toRegistryAuth(auth) },
     signal,
   );
   return { imageRef: ref };

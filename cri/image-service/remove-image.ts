@@ -5,8 +5,8 @@ import { toImageReference } from '../translate/image-answer.js';
 /** An image that is gone is removed. */
 export async function removeImage(
   { image }: RemoveImageRequest,
-  { runtime }: Call,
+  { runtime, config }: Call,
 ): Promise<RemoveImageResponse> {
-  await runtime.images.remove(toImageReference(image));
+  await runtime.images.remove(toImageReference(image, config));
   return {};
 }

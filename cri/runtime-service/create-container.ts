@@ -6,8 +6,9 @@ import type {
 import { Rollback } from '../../runtime/base/rollback.js';
 import { RuntimeError, messageOf } from '../../runtime/errors.js';
 import type { Image } from '../../runtime/image/types.js';
+import type { Sandbox } from '../../runtime/sandbox/types.js';
 import { findSandbox } from '../find.js';
-import { resolveDevices } from '../host-devices.js';
+import { type DeviceGrant, resolveDevices } from '../host-devices.js';
 import { resolveVolumes } from '../host-volumes.js';
 import { resolveImages } from '../image-volumes.js';
 import { needKernel } from '../kernel-needs.js';
@@ -23,6 +24,7 @@ import {
   toContainerRequest,
   toContainerWishes,
 } from '../translate/container.js';
+import { type Handler, findHandler } from '../translate/handlers.js';
 import { resolveUser } from '../translate/user.js';
 
 /** Checks the request, looks at what it names on the host and in the image, and has the container made. */
@@ -39,7 +41,9 @@ export async function createContainer(
       cause: 'is not ready',
     });
   }
-  const wishes = toContainerWishes(config, podClientOf(sandbox), host);
+  const handler = handlerOf(sandbox, call);
+  findHandler('config.image.runtime_handler', config.image?.runtimeHandler ?? '', call.config.runtime);
+  const wishes = toContainerWishes(config, podClientOf(sandbox), host, handler);
   await checkMounts(wishes, runtime);
   const image = runtime.images.get(wishes.image);
   if (image === undefined) {
@@ -47,14 +51,24 @@ export async function createContainer(
   }
   const rollback = new Rollback();
   try {
-    const findings = await lookAround(wishes, image, { ...call, config, rollback });
-    const request = toContainerRequest(config, sandbox, host, findings);
+    const findings = await lookAround(wishes, image, { ...call, config, handler, rollback });
+    const bare = toContainerRequest(config, sandbox, host, findings);
+    const request = { ...bare, spec: await runtime.cdi.inject(wishes.cdiDevices, bare.spec) };
     return { containerId: (await runtime.containers.create(request, signal)).id };
   } catch (error) {
     await rollback.run((step, undoError) =>
       call.log.warn('undo of a failed container failed', { step, error: messageOf(undoError) }),
     );
     throw error;
+  }
+}
+
+/** The handler that the sandbox was made with: the configuration may have lost it since. */
+function handlerOf({ id, request }: Sandbox, { config }: Call): Handler {
+  try {
+    return findHandler('runtime_handler', request.handler, config.runtime);
+  } catch (error) {
+    throw new RuntimeError('FailedPrecondition', 'pod sandbox', { subject: id, cause: error });
   }
 }
 
@@ -68,13 +82,14 @@ async function checkMounts({ volumes }: ContainerWishes, runtime: Call['runtime'
 
 interface Surroundings extends Omit<Call, 'config'> {
   readonly config: ContainerConfig;
+  readonly handler: Handler;
   readonly rollback: Rollback;
 }
 
 async function lookAround(
   wishes: ContainerWishes,
   image: Image,
-  { config, rollback, runtime, host, userDatabases, log }: Surroundings,
+  { config, handler, rollback, runtime, host, userDatabases, log }: Surroundings,
 ): Promise<ContainerFindings> {
   const capabilities = toCapabilities(
     config.linux?.securityContext?.capabilities,
@@ -84,12 +99,17 @@ async function lookAround(
   const chainId = image.layers.at(-1)?.chainId ?? '';
   const [files, devices, seccomp, apparmorProfile] = await Promise.all([
     userDatabases.of(chainId),
-    resolveDevices(wishes.devices, wishes.privileged),
+    resolveDevices(wishes.devices, toDeviceGrant(wishes, handler)),
     loadSeccomp(wishes.seccomp, capabilities.bounding ?? [], runtime.seccomp),
     loadApparmor(wishes.apparmor, runtime.apparmor, log),
   ]);
   const user = resolveUser(wishes.user, image.config.user, files);
   // Last, because it may make directories.
   const volumes = await resolveVolumes(await resolveImages(wishes.volumes, runtime), rollback);
-  return { image, user, volumes, devices, seccomp, apparmorProfile };
+  return { handler, image, user, volumes, devices, seccomp, apparmorProfile };
+}
+
+function toDeviceGrant({ privileged }: ContainerWishes, handler: Handler): DeviceGrant {
+  const bare = handler.privilegedWithoutHostDevices;
+  return { all: privileged && !bare, mayUseAll: privileged && bare && handler.privilegedMayUseAllDevices };
 }

@@ -4,15 +4,17 @@ import { makeHostDirectory } from '../host-directory.js';
 import { readHostFiles } from '../host.js';
 import { needKernel } from '../kernel-needs.js';
 import type { Call } from '../rpc.js';
+import { findHandler } from '../translate/handlers.js';
 import { toLogDirectory } from '../translate/log-path.js';
 import { neededHostFiles, toSandboxRequest } from '../translate/sandbox.js';
 
 export async function runPodSandbox(
   { config, runtimeHandler }: RunPodSandboxRequest,
-  { runtime, host, signal }: Call,
+  { runtime, host, signal, config: settings }: Call,
 ): Promise<RunPodSandboxResponse> {
   const files = await readHostFiles(neededHostFiles(config));
-  const request = toSandboxRequest(config, runtimeHandler, host, files);
+  const handler = findHandler('runtime_handler', runtimeHandler, settings.runtime);
+  const request = toSandboxRequest(config, handler, host, files);
   if (request.userNamespace !== undefined) {
     await needKernel(
       runtime,

@@ -1,6 +1,7 @@
 import type { StatusRequest, StatusResponse } from '../../protos/gen/cri/runtime/v1/api.js';
 import { latestTroubles } from '../journal/why.js';
 import type { Call } from '../rpc.js';
+import { handlerNames } from '../translate/handlers.js';
 import { toInfo } from '../verbose.js';
 
 export async function status(
@@ -37,7 +38,7 @@ export async function status(
           troubles: latestTroubles(journal),
         })
       : {},
-    runtimeHandlers: [{ name: '', features: handlerFeatures }],
+    runtimeHandlers: handlerNames(config.runtime).map((name) => ({ name, features: handlerFeatures })),
     features: {
       supplementalGroupsPolicy: true,
       userNamespacesHostNetwork: userNamespaces,

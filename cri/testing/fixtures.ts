@@ -5,7 +5,9 @@ import {
 } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { Digest } from '../../runtime/base/digest.js';
 import type { Image } from '../../runtime/image/types.js';
+import { configSchema } from '../config-schema.js';
 import type { ContainerHost } from '../translate/container.js';
+import { type Handler, findHandler } from '../translate/handlers.js';
 import { capabilityNames } from '../../runtime/spec/capabilities.js';
 
 /** A host on which nothing is missing but security modules. */
@@ -18,6 +20,9 @@ export const testHost: ContainerHost = {
   swap: true,
   cgroupNamespace: true,
 };
+
+/** The default handler, as nothing is configured. */
+export const testHandler: Handler = findHandler('', '', configSchema.parse({}).runtime);
 
 export function podConfig(change: Parameters<typeof PodSandboxConfig.fromPartial>[0] = {}): PodSandboxConfig {
   return PodSandboxConfig.fromPartial({

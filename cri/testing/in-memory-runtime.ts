@@ -54,6 +54,7 @@ export function openInMemoryRuntime(): InMemoryRuntime {
       parseProfile: (text) => JSON.parse(text) as never,
       compile: missing,
     },
+    cdi: { inject: async (_names, spec) => spec },
     apparmor: {
       loadDefault: async () => 'podwright-default',
       checkLoaded: async () => undefined,

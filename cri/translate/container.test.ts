@@ -2,7 +2,14 @@ import { expect } from 'chai';
 import type { ContainerConfig, SupplementalGroupsPolicy } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { Sandbox } from '../../runtime/sandbox/types.js';
 import { validateSpec } from '../../runtime/spec/validate.js';
-import { containerConfig, podConfig, securityConfig, testHost, testImage } from '../testing/fixtures.js';
+import {
+  containerConfig,
+  podConfig,
+  securityConfig,
+  testHandler,
+  testHost,
+  testImage,
+} from '../testing/fixtures.js';
 import { refusalOf } from '../testing/refusal.js';
 import { podClientOf } from './client-record.js';
 import { toContainerRequest, toContainerWishes } from './container.js';
@@ -17,7 +24,7 @@ function sandbox(privileged = false): Sandbox {
     id: 's1',
     request: toSandboxRequest(
       podConfig({ hostname: 'web', linux: { securityContext: { privileged } } }),
-      '',
+      testHandler,
       testHost,
       files,
     ),
@@ -32,8 +39,9 @@ function sandbox(privileged = false): Sandbox {
 }
 
 function translate(config: ContainerConfig, { host = testHost, image = testImage(), pod = sandbox() } = {}) {
-  const wishes = toContainerWishes(config, podClientOf(pod), host);
+  const wishes = toContainerWishes(config, podClientOf(pod), host, testHandler);
   return toContainerRequest(config, pod, host, {
+    handler: testHandler,
     image,
     user: resolveUser(wishes.user, image.config.user, { passwd: undefined, group: undefined }),
     volumes: wishes.volumes,
@@ -155,7 +163,6 @@ describe('a container', () => {
     ['no name', containerConfig({ metadata: { name: '' } }), /^InvalidArgument: config\.metadata\.name/],
     ['no image', { ...containerConfig(), image: undefined }, /^InvalidArgument: config\.image: is missing/],
     ['an empty image', containerConfig({ image: { image: '' } }), /^InvalidArgument: config\.image\.image/],
-    ['CDI devices', containerConfig({ CDIDevices: [{ name: 'x' }] }), /^Unimplemented: config\.CDI_devices/],
     ['a log path that climbs', containerConfig({ logPath: '../../x' }), /^InvalidArgument: config\.log_path/],
     [
       'an unknown groups policy',

@@ -5,10 +5,11 @@ import type { Image } from '../../runtime/image/types.js';
 import type { Sandbox } from '../../runtime/sandbox/types.js';
 import type { Namespace, Resources, Seccomp, Spec } from '../../runtime/spec/types.js';
 import { toCapabilities } from './capabilities.js';
-import { checkCount, checkText, refuse, unknownEnum, unsupported } from './check.js';
+import { toCdiNames } from './cdi.js';
+import { checkCount, checkText, refuse, unknownEnum } from './check.js';
 import { type ContainerClient, type MountClient, type PodClient, podClientOf } from './client-record.js';
 import { type DeviceAccess, type DeviceWish, defaultDeviceRules, toDeviceWishes } from './devices.js';
-import { checkHandler } from './handlers.js';
+import { type Handler, withCgroupAccess, withOwner } from './handlers.js';
 import { toLogPath } from './log-path.js';
 import { type VolumeMount, rootfsPropagation, toImageVolumes, toMounts, toVolumeMounts } from './mounts.js';
 import { checkAnnotations, checkLabels, containerName, toContainerMetadata } from './names.js';
@@ -46,12 +47,16 @@ export interface ContainerWishes {
   readonly user: UserRequest;
   readonly volumes: readonly VolumeMount[];
   readonly devices: readonly DeviceWish[];
+  /** Qualified names. */
+  readonly cdiDevices: readonly string[];
   readonly seccomp: SeccompChoice;
   readonly apparmor: ApparmorChoice;
 }
 
 /** What the caller found out about the host and the image for the wishes. */
 export interface ContainerFindings {
+  /** The sandbox'. */
+  readonly handler: Handler;
   readonly image: Image;
   readonly user: ResolvedUser;
   /** The wishes' volumes, their sources resolved. */
@@ -73,10 +78,10 @@ export function toContainerWishes(
   config: ContainerConfig,
   pod: PodClient,
   host: ContainerHost,
+  handler: Handler,
 ): ContainerWishes {
   const security = config.linux?.securityContext;
   if (config.image === undefined) throw refuse('config.image', 'is missing');
-  if (config.CDIDevices.length > 0) throw unsupported('config.CDI_devices', 'CDI devices are');
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
   config.mounts.forEach((mount, index) => {
     if (mount.selinuxRelabel) throw noSelinux(`config.mounts[${index}].selinux_relabel`, host);
@@ -84,16 +89,20 @@ export function toContainerWishes(
   const privileged = security?.privileged ?? false;
   if (privileged && !pod.privileged)
     throw refuse(`${securityField}.privileged`, 'needs a privileged sandbox');
-  checkHandler('config.image.runtime_handler', config.image.runtimeHandler);
   return {
     image: checkText('config.image.image', config.image.image),
     privileged,
     user: toUserRequest(security),
     volumes: toVolumeMounts(config.mounts),
     devices: toDeviceWishes(config.devices),
-    seccomp: toSeccompChoice(security),
+    cdiDevices: toCdiNames(config, { allowsAnnotations: handler.cdiAnnotations }),
+    seccomp: asksForSeccomp(security) || privileged ? toSeccompChoice(security) : handler.unsetSeccomp,
     apparmor: toApparmorChoice(security, host),
   };
+}
+
+function asksForSeccomp(security: LinuxContainerSecurityContext | undefined): boolean {
+  return security?.seccomp !== undefined || (security?.seccompProfilePath ?? '') !== '';
 }
 
 function toUserRequest(security: LinuxContainerSecurityContext | undefined): UserRequest {
@@ -185,7 +194,7 @@ function toSpec(
   pod: { readonly hostname: string; readonly namespaces: readonly Namespace[]; readonly hostSysfs: boolean },
 ): Spec {
   const security = config.linux?.securityContext;
-  const { user, image, seccomp, apparmorProfile, volumes, devices } = findings;
+  const { handler, user, image, seccomp, apparmorProfile, volumes, devices } = findings;
   const privileged = security?.privileged ?? false;
   const oomScoreAdj = toOomScoreAdj('config.linux.resources', config.linux?.resources);
   return {
@@ -202,11 +211,11 @@ function toSpec(
       ...(oomScoreAdj === undefined ? {} : { oomScoreAdj: Math.max(oomScoreAdj, host.minOomScoreAdj) }),
     },
     root: { path: 'rootfs', readonly: security?.readonlyRootfs ?? false },
-    mounts: toMounts(volumes, privileged, pod.hostSysfs),
+    mounts: withCgroupAccess(handler, toMounts(volumes, privileged, pod.hostSysfs)),
     linux: {
       resources: toContainerResources(config, host, devices),
       namespaces: pod.namespaces,
-      devices: devices.devices,
+      devices: withOwner(handler, user, devices.devices),
       ...(seccomp === undefined ? {} : { seccomp }),
       rootfsPropagation: rootfsPropagation(volumes),
       ...toGuardedPaths(security),
@@ -236,7 +245,7 @@ function toContainerClient(
   metadata: ContainerClient['metadata'],
   { user, volumes }: ContainerFindings,
 ): ContainerClient {
-  const { image, annotations, userSpecifiedImage } = config.image ?? {};
+  const { image, annotations, userSpecifiedImage, runtimeHandler } = config.image ?? {};
   return {
     version: 1,
     metadata,
@@ -248,7 +257,7 @@ function toContainerClient(
       userSpecifiedImage: checkText('config.image.user_specified_image', userSpecifiedImage ?? '', {
         mayBeEmpty: true,
       }),
-      runtimeHandler: '',
+      runtimeHandler: checkText('config.image.runtime_handler', runtimeHandler ?? '', { mayBeEmpty: true }),
     },
     mounts: config.mounts.map((mount, index) => ({
       containerPath: mount.containerPath,

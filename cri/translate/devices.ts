@@ -63,13 +63,17 @@ export function toDevices(
   };
 }
 
-/** Every device of the host, for a privileged container. */
-export function toPrivilegedDevices(found: readonly HostDevice[]): DeviceAccess {
-  return {
-    devices: found.map((device) => toNode(joinPath('/dev', device.relativePath), device)),
-    rules: [{ allow: true, access: 'rwm' }],
-  };
+/** Every device of the host and, under the names it asks for, of its own: for a privileged container. */
+export function toPrivilegedDevices(
+  found: readonly HostDevice[],
+  { devices }: Pick<DeviceAccess, 'devices'>,
+): DeviceAccess {
+  const all = found.map((device) => toNode(joinPath('/dev', device.relativePath), device));
+  return { devices: [...all, ...devices], rules: allDevices };
 }
+
+/** The use of every device, whatever node leads to it. */
+export const allDevices: readonly DeviceRule[] = [{ allow: true, access: 'rwm' }];
 
 function toNode(path: string, { type, major, minor, fileMode, uid, gid }: HostDevice): Device {
   return { path, type, major, minor, fileMode, uid, gid };

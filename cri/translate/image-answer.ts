@@ -2,7 +2,8 @@ import type { FilesystemUsage, Image as CriImage, ImageSpec } from '../../protos
 import type { Image, ImageUsage, RegistryAuth } from '../../runtime/image/types.js';
 import type { AuthConfig } from '../../protos/gen/cri/runtime/v1/api.js';
 import { checkText, refuse } from './check.js';
-import { checkHandler } from './handlers.js';
+import type { Config } from '../config.js';
+import { findHandler } from './handlers.js';
 import { describeImageUser } from './user.js';
 
 /** An image as the CRI shows it. */
@@ -36,9 +37,10 @@ export function toCriImageUsage(usage: ImageUsage, atNs: bigint): FilesystemUsag
 }
 
 /** The image a request names. */
-export function toImageReference(image: ImageSpec | undefined): string {
+export function toImageReference(image: ImageSpec | undefined, { runtime }: Pick<Config, 'runtime'>): string {
   if (image === undefined) throw refuse('image', 'is missing');
-  checkHandler('image.runtime_handler', image.runtimeHandler);
+  // Images are the same for all handlers; the name is checked, as the CRI asks.
+  findHandler('image.runtime_handler', image.runtimeHandler, runtime);
   return checkText('image.image', image.image);
 }
 

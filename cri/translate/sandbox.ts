@@ -3,7 +3,7 @@ import type { SandboxRequest } from '../../runtime/sandbox/types.js';
 import { checkText, quote, refuse } from './check.js';
 import type { PodClient } from './client-record.js';
 import { podHosts, resolvConf, toDns, toHostname } from './dns.js';
-import { checkHandler } from './handlers.js';
+import type { Handler } from './handlers.js';
 import { toLogDirectory } from './log-path.js';
 import { checkAnnotations, checkLabels, sandboxName, toPodMetadata } from './names.js';
 import { toSandboxNamespaces } from './namespaces.js';
@@ -39,12 +39,11 @@ export function neededHostFiles(config: PodSandboxConfig | undefined): {
  */
 export function toSandboxRequest(
   config: PodSandboxConfig | undefined,
-  runtimeHandler: string,
+  handler: Handler,
   host: SecurityHost & ResourceHost,
   files: HostFiles,
 ): SandboxRequest {
   if (config === undefined) throw refuse('config', 'is missing');
-  checkHandler('runtime_handler', runtimeHandler);
   const metadata = toPodMetadata(config.metadata);
   const { linux } = config;
   const security = linux?.securityContext;
@@ -73,11 +72,11 @@ export function toSandboxRequest(
   return {
     name: sandboxName(metadata),
     client,
-    handler: runtimeHandler,
+    handler: handler.name,
     namespaces,
     ...(userNamespace === undefined ? {} : { userNamespace }),
     hostname,
-    sysctls: toSysctls(linux?.sysctls ?? {}, { namespaces, userNamespace }),
+    sysctls: toSysctls({ ...handler.sysctls, ...linux?.sysctls }, { namespaces, userNamespace }),
     cgroupParent: toCgroupParent(linux?.cgroupParent ?? ''),
     resources: undefined,
     ...(podLimits === undefined ? {} : { podLimits }),
