@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
 import { access, chown, mkdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
+import net from 'node:net';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { type IDMapping, MountPropagation, NamespaceMode } from '../protos/gen/cri/runtime/v1/api.js';
@@ -23,8 +26,10 @@ import {
   runPod,
 } from './bed.js';
 import { awaitLine, readTexts } from './container-log.js';
+import { eventually } from './eventually.js';
+import { busyboxLayer, debianBusybox } from './fixtures/busybox-image.js';
 import { buildImage, buildLayer } from './fixtures/image-builder.js';
-import { cniPlugins } from './places.js';
+import { cniPlugins, tool } from './places.js';
 import { refusal } from './refusal.js';
 
 const { POD, NODE, CONTAINER } = NamespaceMode;
@@ -209,6 +214,58 @@ describe('a user namespace', () => {
       '0',
       '0 0 4294967295',
     ]);
+  });
+
+  it('says which volume cannot be idmapped, and leaves nothing', async () => {
+    const volume = {
+      containerPath: '/data',
+      hostPath: '/proc/fs',
+      uidMappings: [mapping],
+      gidMappings: [mapping],
+    };
+    const config = containerConfig(bed, 'unmapped', 'true', { mounts: [volume] });
+    const { code, details } = await refusal(createContainer(bed, pod, config));
+    expect(code).to.equal(status.FAILED_PRECONDITION);
+    expect(details).to.match(
+      /mount \/data \(bind from \/proc\/fs\), idmapped: .*cannot be mounted with other ids/,
+    );
+    expect(await strays(bed)).to.deep.equal([]);
+  });
+
+  it('gives the volumes of an image to its own users', async () => {
+    const layer = await buildLayer([
+      { name: 'data/file', content: 'of the image\n', mode: 0o600, uid: 1000, gid: 1001 },
+    ]);
+    const layers = [await busyboxLayer(debianBusybox), layer];
+    const image = bed.serve('volumes', buildImage({ layers, config: { Volumes: { '/data': {} } } }));
+    await bed.daemon.client.image.pullImage({ image: { image } });
+    const workload = await start('volumes', 'stat -c %u:%g /data/file; touch /data/new; cat /data/file', {
+      image: { image },
+    });
+    expect(await exitOf(bed, workload.id)).to.include({ exitCode: 0 });
+    expect(await readTexts(workload.log)).to.deep.equal(['1000:1001', 'of the image']);
+    const volumes = path.join(bed.daemon.instance.root, 'containers', workload.id, 'volumes/0');
+    expect((await stat(path.join(volumes, 'new'))).uid).to.equal(0);
+  });
+
+  it('is reached by streams and by a port', async function () {
+    await access(tool('crictl')).catch(() => this.skip());
+    const endpoint = `unix://${bed.daemon.socket}`;
+    const crictl = async (...args: readonly string[]): Promise<string> => {
+      const options = ['-c', '/dev/null', '-r', endpoint, '-i', endpoint, '-t', '30s'];
+      return (await promisify(execFile)(tool('crictl'), [...options, ...args])).stdout;
+    };
+    expect(await crictl('exec', container.id, 'sh', '-c', 'id -u; cat /made')).to.equal('0\nroot\n');
+    const { status: answer } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id });
+    const server = await start('server', 'while :; do echo served | nc -l -p 80; done');
+    const said = await eventually(
+      () => said80(answer?.network?.ip ?? ''),
+      (text) => text === 'served\n',
+    );
+    expect(said).to.equal('served\n');
+    await bed.daemon.client.runtime.stopContainer({ containerId: server.id, timeout: 0n });
+    const { stats } = await bed.daemon.client.runtime.podSandboxStats({ podSandboxId: pod.id });
+    expect(stats?.linux?.network?.defaultInterface?.name).to.equal('eth0');
   });
 
   it('has its own users in the files and the volumes that come from the image', async () => {
@@ -472,6 +529,19 @@ describe('a user namespace with a CNI network', () => {
     await bed.end();
   });
 });
+
+/** What a server on port 80 says first, or why it cannot be asked. */
+function said80(host: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port: 80, timeout: 2000 });
+    socket.on('data', (data) => {
+      resolve(data.toString());
+      socket.destroy();
+    });
+    socket.on('timeout', () => socket.destroy(new Error('time-out')));
+    socket.on('error', (error) => resolve(error.message));
+  });
+}
 
 async function pauseOf(bed: Bed, { id }: Pod): Promise<number> {
   const { info } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: id, verbose: true });

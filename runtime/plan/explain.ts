@@ -82,7 +82,15 @@ function hintFor(
   if (kind === 'console' && name === 'ENOENT') return 'the container has no devpts on /dev/pts';
   if (kind === 'open' && name === 'ELOOP') return 'the image has a symbolic link there';
   if (name === 'EXDEV' || name === 'ELOOP') return 'a symbolic link of the image leads out of its rootfs';
-  return undefined;
+  return userNamespaceHint(step, name);
+}
+
+function userNamespaceHint(step: PlanStep | undefined, name: string): string | undefined {
+  const idmapped = step !== undefined && 'userNamespace' in step && step.userNamespace !== undefined;
+  if (idmapped && name === 'EINVAL') return 'the file system cannot be mounted with other ids';
+  if (idmapped && name === 'EPERM') return 'it is mounted with other ids already';
+  const makes = step?.kind === 'user-namespace' || step?.kind === 'clone';
+  return makes && name === 'ENOSPC' ? 'a limit of user.max_*_namespaces is reached' : undefined;
 }
 
 function execHint(step: PlanStep | undefined, { detail }: StepFailure, name: string): string | undefined {
