@@ -77,19 +77,20 @@ async function commandOverWebSocket(
   url: string,
   { protocol = 'v5.channel.k8s.io', ca, ...wanted }: CommandOptions,
 ): Promise<CommandSession> {
-  const output = (): Readable => new Readable({ read: () => void messages.socket.resume() });
+  const open: { socket?: Socket } = {};
+  const output = (): Readable => new Readable({ read: () => void open.socket?.resume() });
   const [stdout, stderr, error] = [output(), output(), output()];
   for (const stream of [stdout, stderr, error]) stream.on('error', () => undefined);
   const readers: Readonly<Record<number, Readable>> = { 1: stdout, 2: stderr, 3: error };
   const messages = await openMessages(url, [protocol], {
     ca,
-    onMessage: (message) => {
+    onMessage: (message, from) => {
       const reader = readers[message[0] ?? -1];
-      if (message.length > 1 && reader?.push(message.subarray(1)) === false && reader !== error)
-        messages.socket.pause();
+      if (message.length > 1 && reader?.push(message.subarray(1)) === false && reader !== error) from.pause();
     },
   });
   const { socket } = messages;
+  open.socket = socket;
   const closed = once(socket, 'close').then(() => {
     for (const stream of [stdout, stderr, error]) stream.push(null);
   });

@@ -35,7 +35,7 @@ export function upgrade(url: string, { ca, headers }: UpgradeOptions): Promise<U
     const request = url.startsWith('https:')
       ? https.request(url, { ...options, ...(ca === undefined ? { rejectUnauthorized: false } : { ca }) })
       : http.request(url, options);
-    request.once('error', reject);
+    request.on('error', reject);
     request.once('upgrade', ({ headers }, socket, head) => {
       socket.on('error', () => undefined);
       resolve({ socket: socket, head, headers });

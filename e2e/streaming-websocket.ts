@@ -23,7 +23,10 @@ export interface MessageSocket {
 export async function openMessages(
   url: string,
   protocols: readonly string[],
-  { ca, onMessage }: { readonly ca?: string | undefined; readonly onMessage: (message: Buffer) => void },
+  {
+    ca,
+    onMessage,
+  }: { readonly ca?: string | undefined; readonly onMessage: (message: Buffer, socket: Socket) => void },
 ): Promise<MessageSocket> {
   const headers = {
     Upgrade: 'websocket',
@@ -38,7 +41,7 @@ export async function openMessages(
     socket.write(Buffer.concat([frameHeader(opcode, announcedLength), payload]));
   };
   const take = frameReader((opcode, payload) => {
-    if (opcode === opcodes.binary) onMessage(payload);
+    if (opcode === opcodes.binary) onMessage(payload, socket);
     else if (opcode === opcodes.ping) sendFrame(opcodes.pong, payload);
     else if (opcode === opcodes.close) {
       closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
@@ -73,8 +76,8 @@ export async function openTunnel(
       done(error);
     },
   });
-  const onMessage = (message: Buffer): void => {
-    if (!tunnel.push(message)) open.messages?.socket.pause();
+  const onMessage = (message: Buffer, socket: Socket): void => {
+    if (!tunnel.push(message)) socket.pause();
   };
   open.messages = await openMessages(url, ['SPDY/3.1+portforward.k8s.io'], { ca, onMessage });
   const { socket } = open.messages;

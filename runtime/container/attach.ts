@@ -1,4 +1,3 @@
-import { within } from '../base/deadline.js';
 import { RuntimeError } from '../errors.js';
 import { openPipes, type Pipes } from './pipes.js';
 import type { Monitor } from './deps.js';
@@ -22,41 +21,68 @@ export async function attachSession(live: LiveContainer, request: SessionRequest
   } finally {
     pipes.closeEnds();
   }
+  const end = endOf(monitor, pipes);
   return {
     ...pipes.streams,
-    exited: endOf(monitor, pipes),
+    exited: end.code,
     resize: async (columns, rows) => {
       if (tty) await monitor.resize(columns, rows);
     },
     close: () => {
+      end.forget();
       pipes.destroy();
     },
   };
 }
 
+/** The news of the container's end may come a moment after that of its output. */
+const EXIT_MS = 1000;
+
+interface End {
+  readonly code: Promise<number>;
+  forget(): void;
+}
+
 /** The monitor ends the output with the container, or for a client that does not read: the container goes on then. */
-function endOf(monitor: Monitor, { streams }: Pipes): Promise<number> {
+function endOf(monitor: Monitor, { streams }: Pipes): End {
   const outputs = [streams.stdout, streams.stderr].filter((stream) => stream !== undefined);
   let open = outputs.length;
-  const end = new Promise<number>((resolve, reject) => {
-    const dropped = async (): Promise<void> => {
-      if (await within(monitor.exited, EXIT_MS)) return;
+  let forget = (): void => undefined;
+  const code = new Promise<number>((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const removeListener = onExit(monitor, resolve);
+    forget = () => {
+      removeListener();
+      clearTimeout(timer);
+    };
+    const drop = (): void => {
       reject(new RuntimeError('ResourceExhausted', 'the client has not read the output in time'));
     };
     for (const output of outputs) {
       output.once('end', () => {
         open--;
-        if (open === 0) void dropped();
+        if (open === 0) timer = setTimeout(drop, EXIT_MS);
       });
     }
-    void monitor.exited.then(({ code }) => {
-      resolve(code);
-    });
   });
   // Who waits for it gets the error; nobody has to.
-  end.catch(() => undefined);
-  return end;
+  code.catch(() => undefined);
+  return { code, forget };
 }
 
-/** The news of the container's end may come a moment after that of its output. */
-const EXIT_MS = 1000;
+const exitListeners = new WeakMap<Monitor, Set<(code: number) => void>>();
+
+/** What waits for a promise waits until it settles: a container outlives any number of clients. */
+function onExit(monitor: Monitor, listener: (code: number) => void): () => void {
+  const listeners = exitListeners.get(monitor) ?? new Set();
+  if (!exitListeners.has(monitor)) {
+    exitListeners.set(monitor, listeners);
+    void monitor.exited.then(({ code }) => {
+      for (const tell of listeners) tell(code);
+    });
+  }
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+  };
+}
