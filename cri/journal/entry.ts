@@ -1,9 +1,6 @@
 import { z } from 'zod';
 
-/** Texts are cut, so that one failure cannot fill the journal. */
-const maxTextLength = 2048;
-
-const text = z.string().transform(shorten);
+const text = z.string();
 
 /** Who an entry is about. What a call asked for and never got has no id: it is known by its names. */
 export const subjectSchema = z.object({
@@ -53,8 +50,21 @@ export type Subject = Readonly<z.infer<typeof subjectSchema>>;
 export type Failure = Readonly<z.infer<typeof failureSchema>>;
 export type JournalEntry = Readonly<z.infer<typeof entrySchema>>;
 
-function shorten(value: string): string {
-  return value.length <= maxTextLength ? value : `${value.slice(0, maxTextLength)}…`;
+/** Texts are cut, so that one failure cannot fill the journal. */
+const maxTextLength = 2048;
+
+/** The entry with all of its texts at their greatest length, and without what is undefined. */
+export function cutTexts(entry: JournalEntry): JournalEntry {
+  return cut(entry) as JournalEntry;
+}
+
+function cut(value: unknown): unknown {
+  if (typeof value === 'string')
+    return value.length <= maxTextLength ? value : `${value.slice(0, maxTextLength)}…`;
+  if (typeof value !== 'object' || value === null) return value;
+  const copy: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) if (inner !== undefined) copy[key] = cut(inner);
+  return copy;
 }
 
 /** Entries with the same key are about the same object, whether it was made or not. */

@@ -1,14 +1,14 @@
 import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 import type { Logger } from '../../runtime/base/logger.js';
 import { isErrno, messageOf } from '../../runtime/errors.js';
-import { type JournalEntry, type Subject, entrySchema, isTrouble, keyOf } from './entry.js';
+import { type JournalEntry, type Subject, cutTexts, entrySchema, isTrouble, keyOf } from './entry.js';
 
 /** Troubles are kept apart, or a busy node would forget them within minutes. */
 const maxTroubles = 256;
 const maxHappenings = 1024;
 
 /** Of each of the two files, the current one and the one before. */
-const maxFileBytes = 256 * 1024;
+const maxFileBytes = 128 * 1024;
 
 const writeDelayMs = 250;
 
@@ -52,7 +52,7 @@ export class Journal {
   }
 
   note(entry: JournalEntry): void {
-    const kept = this.keep(entrySchema.parse(entry));
+    const kept = this.keep(cutTexts(entry));
     if (this.file === undefined) return;
     this.unwritten.push(`${JSON.stringify(kept)}\n`);
     this.timer ??= setTimeout(() => void this.write(), writeDelayMs).unref();
@@ -136,7 +136,7 @@ function parseEntry(line: string): JournalEntry | undefined {
   if (line === '') return undefined;
   try {
     const result = entrySchema.safeParse(JSON.parse(line));
-    return result.success ? result.data : undefined;
+    return result.success ? cutTexts(result.data) : undefined;
   } catch {
     return undefined;
   }

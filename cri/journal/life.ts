@@ -18,7 +18,7 @@ export interface Life {
 }
 
 /**
- * The lives that a question is about: an id or its beginning, the name of a pod or container, `NAMESPACE/POD`,
+ * The lives that a question is about: an id or its beginning, the name of a pod or container, a pod's uid, `NAMESPACE/POD`,
  * `POD/CONTAINER`, `NAMESPACE/POD/CONTAINER`, the reference of an image. A pod brings its containers and the images that
  * were pulled for it. Those that something happened to last come last.
  */
@@ -32,7 +32,7 @@ function isAbout({ kind, id, name, pod }: Subject, question: string): boolean {
   const byId =
     /^[0-9a-f]+$/.test(question) && (id.startsWith(question) || (pod?.id.startsWith(question) ?? false));
   const podName = pod?.name ?? '';
-  const names = [name, podName, `${pod?.namespace}/${podName}`];
+  const names = [name, podName, pod?.uid ?? '', `${pod?.namespace}/${podName}`];
   if (kind === 'container') names.push(`${podName}/${name}`, `${pod?.namespace}/${podName}/${name}`);
   return byId || names.includes(question);
 }

@@ -21,7 +21,7 @@ const subjects = {
     id: 'c'.repeat(64),
     name: 'db',
     attempt: 0,
-    pod: { ...pod, id: 'c'.repeat(64), name: 'db' },
+    pod: { ...pod, id: 'c'.repeat(64), name: 'db', uid: 'u2' },
   },
 } as const satisfies Readonly<Record<string, Subject>>;
 
@@ -81,7 +81,7 @@ describe('the answer to why', () => {
     expect(gone.cause).to.equal('container web/main: exited with status 3');
   });
 
-  for (const question of ['a', 'aaaa', 'web', 'shop/web'])
+  for (const question of ['a', 'aaaa', 'web', 'shop/web', 'u1'])
     it(`brings all of a pod for ${question}`, async () => {
       const { lives } = await ask(question, run, made, notPulled, { of: 'other', what: 'run pod sandbox' });
       expect(lives.map(({ subject }) => subject.name)).to.deep.equal(['web', 'main', 'r.example/x:1']);
