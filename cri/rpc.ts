@@ -121,16 +121,17 @@ function unaryAnswerer({ rpc, path }: Method, handler: Unary<unknown, unknown>, 
       const metered = services.metrics?.begin(path);
       try {
         const response = await handler(call.request, { ...services, signal });
+        answered();
+        // The client first: it waits, the log does not.
+        callback(null, response);
         tellSuccess(received, response);
         metered?.('OK');
-        callback(null, response);
       } catch (error) {
+        answered();
         const failure = failureOf(error, signal);
+        callback(toStatus(failure));
         tellFailure(received, failure);
         metered?.(codeOf(failure));
-        callback(toStatus(failure));
-      } finally {
-        answered();
       }
     }
   };

@@ -36,6 +36,8 @@ export async function serve(services: Services, socket: string): Promise<CriServ
     'grpc.max_receive_message_length': services.config.limits.request_bytes,
     // Answers are bounded by what there is; the client has a limit of its own.
     'grpc.max_send_message_length': -1,
+    // Nobody asks for grpc's own statistics, and they are kept on every message.
+    'grpc.enable_channelz': 0,
   });
   server.addService(
     acceptEncoded(RuntimeServiceService),
