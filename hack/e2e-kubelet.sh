@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a whole Kubernetes node over the built tree, as root: e2e-kubelet.sh [MOCHA_OPTION…], for example
-# e2e-kubelet.sh --grep probe. Ports, mounts and interfaces stay in namespaces of their own; the kernel settings that
+# e2e-kubelet.sh --grep probe. Ports, mounts, interfaces and processes stay in namespaces of their own; the kernel settings that
 # the kubelet writes for the whole machine are put back.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup/progress.sh"
@@ -25,7 +25,7 @@ run_inside() {
   ip link set node0-far up
   ip link set node0 up
   ip route add default via "${address%.*}.254" dev node0
-  exec node_modules/.bin/mocha --no-config --forbid-only --timeout 180000 --slow 20000 \
+  node_modules/.bin/mocha --no-config --forbid-only --timeout 180000 --slow 20000 \
     --reporter hack/mocha-totals.js 'dist/e2e/kubelet/*.scenarios.js' "$@"
 }
 
@@ -37,10 +37,12 @@ put_back() {
 if [ "${1:-}" = --inside ]; then
   shift
   run_inside "$@"
+  exit
 fi
 
 bash hack/setup/go-tools.sh kubernetes etcd
 declare -A before
 for name in "${settings[@]}"; do before[$name]="$(<"/proc/sys/$name")"; done
 trap put_back EXIT
-unshare --net --mount bash "$0" --inside "$@"
+# Whatever runs is gone with the first process of the pid namespace.
+unshare --net --mount --pid --fork --kill-child --mount-proc bash "$0" --inside "$@"

@@ -127,7 +127,7 @@ async function podWhere(api: Rest, wanted: Wanted<Pod>): Promise<Pod> {
  *
  * @throws Error with how it was last
  */
-async function whenObject<T>(
+async function whenObject<T extends { readonly status: unknown }>(
   api: Rest,
   { path: list, name, isRight, timeoutMs }: Wanted<T> & { readonly path: string },
 ): Promise<T> {
@@ -144,6 +144,6 @@ async function whenObject<T>(
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-  const status = last === undefined ? 'it does not exist' : JSON.stringify(last, undefined, 1);
-  throw new Error(`${name} did not become as wanted within ${timeoutMs} ms: ${status}`);
+  const seen = last === undefined ? 'it does not exist' : JSON.stringify(last.status, undefined, 1);
+  throw new Error(`${name} did not become as wanted within ${timeoutMs} ms: ${seen}`);
 }

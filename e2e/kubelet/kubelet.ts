@@ -54,13 +54,15 @@ export class Kubelet {
 
   /** Starts it, with other settings if some are given, and resolves when it answers. */
   async start(settings: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    const { directory, kubeconfig } = this.options;
+    const { directory, kubeconfig, runtime } = this.options;
     const config = path.join(directory, 'kubelet.json');
     await writeFile(config, JSON.stringify({ ...this.#configuration(), ...settings }, undefined, 2));
     const program = await startProgram(
       'kubelet',
       [
         ...['--config', config, '--root-dir', this.#root, '--v=2'],
+        // Whoever answers there tells cAdvisor which cgroup is whose.
+        ...['--containerd', runtime.socket],
         ...['--hostname-override', nodeName, '--node-ip', nodeAddress],
         ...(kubeconfig === undefined ? [] : ['--kubeconfig', kubeconfig]),
       ],
@@ -95,6 +97,7 @@ export class Kubelet {
       resolvConf: path.join(directory, 'resolv.conf'),
       staticPodPath: this.manifests,
       fileCheckFrequency: '1s',
+      syncFrequency: '10s',
       podLogsDir: path.join(directory, 'pod-logs'),
       volumePluginDir: path.join(directory, 'volume-plugins'),
       // What a machine for tests may lack, or must not change.

@@ -1,6 +1,5 @@
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
-import { createInterface } from 'node:readline';
 import { once } from 'node:events';
 import type http from 'node:http';
 
@@ -59,7 +58,13 @@ export function connectRest(host: string, port: number, token?: string): Rest {
     },
     watch: async function* <T>(path: string, signal: AbortSignal) {
       const response = await open('GET', path, { signal });
-      for await (const line of createInterface({ input: response })) yield JSON.parse(line) as WatchEvent<T>;
+      // Whoever stops reading lets the connection go.
+      response.on('error', () => undefined);
+      try {
+        for await (const line of linesOf(response)) yield JSON.parse(line) as WatchEvent<T>;
+      } finally {
+        response.destroy();
+      }
     },
     close: () => agent.destroy(),
   };
@@ -69,4 +74,13 @@ interface RequestBody {
   readonly body?: unknown;
   readonly type?: string;
   readonly signal?: AbortSignal;
+}
+
+async function* linesOf(stream: http.IncomingMessage): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of stream.setEncoding('utf8') as AsyncIterable<string>) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
 }
