@@ -1,7 +1,7 @@
 import { chmod, chown, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { diskUsage, fileBatch, readFiles, removeTree } from '../../native/index.js';
+import { fileBatch, readFiles, removeTree } from '../../native/index.js';
 import { failpoint } from '../base/failpoint.js';
 import type { Logger } from '../base/logger.js';
 import { isErrno, messageOf, RuntimeError } from '../errors.js';
@@ -17,10 +17,10 @@ import {
   type Layout,
 } from './layout.js';
 import type { ActiveSnapshot, ImageLayers, SnapshotUsage } from './types.js';
+import { UsageMeter } from './usage-meter.js';
 
 const recordSchema = z.object({ version: z.literal(1), chainId: z.string() });
 
-const USAGE_LIFETIME_NS = 10_000_000_000n;
 const plainRoot: RootAttributes = { mode: 0o755, uid: 0, gid: 0, plain: true };
 
 export interface ActiveSnapshotsOptions {
@@ -30,17 +30,12 @@ export interface ActiveSnapshotsOptions {
   readonly layers: () => DiskLayerStore;
 }
 
-interface Measurement {
-  readonly startedNs: bigint;
-  readonly usage: Promise<SnapshotUsage>;
-}
-
 /** The writable layers of containers. Their keys are directory names of ours, never text from outside. */
 export class ActiveSnapshots {
   private readonly active = new Map<string, ActiveSnapshot>();
   /** Snapshots per top layer. */
   private readonly users = new Map<string, number>();
-  private readonly measurements = new Map<string, Measurement>();
+  private readonly usages = new UsageMeter();
 
   constructor(private readonly options: ActiveSnapshotsOptions) {}
 
@@ -180,13 +175,7 @@ export class ActiveSnapshots {
   async usage(key: string): Promise<SnapshotUsage | undefined> {
     const snapshot = this.active.get(key);
     if (snapshot === undefined) return undefined;
-    const now = process.hrtime.bigint();
-    const last = this.measurements.get(key);
-    if (last !== undefined && now - last.startedNs < USAGE_LIFETIME_NS) return last.usage;
-    const usage = measure(snapshot.upper);
-    this.measurements.set(key, { startedNs: now, usage });
-    usage.catch(() => this.measurements.delete(key));
-    return usage;
+    return this.usages.usage(key, snapshot.upper);
   }
 
   private describe(key: string, chainId: string): ActiveSnapshot {
@@ -226,7 +215,7 @@ export class ActiveSnapshots {
 
   private forget({ key, chainId }: ActiveSnapshot): void {
     this.active.delete(key);
-    this.measurements.delete(key);
+    this.usages.forget(key);
     const left = (this.users.get(chainId) ?? 1) - 1;
     if (left === 0) this.users.delete(chainId);
     else this.users.set(chainId, left);
@@ -243,9 +232,4 @@ function parseRecord(text: string): z.infer<typeof recordSchema> | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function measure(directory: string): Promise<SnapshotUsage> {
-  const { bytes, inodes } = await diskUsage(directory);
-  return { path: directory, bytes, inodes, atNs: BigInt(Date.now()) * 1_000_000n };
 }

@@ -86,7 +86,10 @@ export interface Snapshots {
   remove(key: string): Promise<void>;
   /** Removes the snapshots of every key that is not in the set, and what a crash left. */
   sweep(living: ReadonlySet<string>): Promise<void>;
-  /** Disk usage of the writable layer, measured at most every ten seconds. Undefined if there is no such snapshot. */
+  /**
+   * Disk usage of the writable layer as it was last measured: of who asks more often than once a minute, only the first
+   * waits for that. Undefined if there is no such snapshot.
+   */
   usage(key: string): Promise<SnapshotUsage | undefined>;
   /** The committed layers of a chain as one read-only tree. To be closed. @throws NotFound (a layer is missing) */
   view(chainId: string): Promise<View>;
