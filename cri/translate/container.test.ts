@@ -154,6 +154,16 @@ describe('a container', () => {
     });
   });
 
+  it('has volumes relabelled only where there are labels', () => {
+    const config = containerConfig({
+      mounts: [{ containerPath: '/data', hostPath: '/srv/data', selinuxRelabel: true }],
+    });
+    expect(translate(config).spec.mounts?.at(-1)?.destination).to.equal('/data');
+    expect(refusalOf(() => translate(config, { host: { ...testHost, selinux: true } }))).to.match(
+      /^Unimplemented: config\.mounts\[0\]\.selinux_relabel/,
+    );
+  });
+
   for (const [name, config, says] of [
     [
       'no metadata',

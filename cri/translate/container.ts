@@ -84,7 +84,9 @@ export function toContainerWishes(
   if (config.image === undefined) throw refuse('config.image', 'is missing');
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
   config.mounts.forEach((mount, index) => {
-    if (mount.selinuxRelabel) throw noSelinux(`config.mounts[${index}].selinux_relabel`, host);
+    // Without SELinux no file has a label: a client that always asks for the right one has it.
+    if (mount.selinuxRelabel && host.selinux)
+      throw noSelinux(`config.mounts[${index}].selinux_relabel`, host);
   });
   const privileged = security?.privileged ?? false;
   if (privileged && !pod.privileged)
