@@ -170,10 +170,11 @@ describe('file batches', () => {
       mount(at('data/precious'), at('tree/a/mounted-file'), '', MS_BIND);
       try {
         const error = await failureOf(removeTree(at('tree')));
-        expect(error.code).to.equal('EXDEV');
+        // Whether a file system asks for the mount first or for what lies on it differs: a tmpfs is busy.
+        expect(error.code).to.be.oneOf(['EXDEV', 'EBUSY']);
         expect(error.path).to.match(/\/tree\/a\/mounted/);
-        expect(await failureOf(removeTree(at('tree/a/mounted')))).to.include({ code: 'EXDEV' });
-        expect(await failureOf(removeTree(at('tree/a/mounted-file')))).to.include({ code: 'EXDEV' });
+        for (const name of ['tree/a/mounted', 'tree/a/mounted-file'])
+          expect((await failureOf(removeTree(at(name)))).code).to.be.oneOf(['EXDEV', 'EBUSY']);
         expect(readFileSync(at('data/precious'), 'utf8')).to.equal('x');
         expect(readFileSync(at('tree/a/mounted/precious'), 'utf8')).to.equal('x');
         expect(existsSync(at('tree/file'))).to.equal(false);
