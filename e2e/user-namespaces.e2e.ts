@@ -442,7 +442,7 @@ describe('a user namespace', () => {
 
   const other = { ...usernsOptions, uids: [{ ...mapping, hostId: 300_000 }] };
   const volume = { containerPath: '/data', hostPath: '/tmp' };
-  const refusedContainers: readonly (readonly [string, ContainerConfig, RegExp, status?])[] = [
+  const refusedContainers: readonly (readonly [string, ContainerConfig, RegExp])[] = [
     [
       'other maps than its pod',
       { linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions: other } } } },
