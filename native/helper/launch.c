@@ -29,6 +29,7 @@ static step_function *const steps[] = {
     [PLAN_OPEN_PID] = step_open_pid,
     [PLAN_USER_NAMESPACE] = step_user_namespace,
     [PLAN_STDIO_OWNER] = step_stdio_owner,
+    [PLAN_CHOWN] = step_chown,
     [PLAN_UNSHARE] = step_unshare,
     [PLAN_JOIN] = step_join,
     [PLAN_JOIN_PID] = step_join_pid,

@@ -39,6 +39,7 @@ static const struct kind_row kinds[] = {
     {PLAN_OPEN_PID, IN_PARENT, "open-pid", "swq"},
     {PLAN_USER_NAMESPACE, IN_PARENT, "user-namespace", "stt"},
     {PLAN_STDIO_OWNER, IN_PARENT, "stdio-owner", "ww"},
+    {PLAN_CHOWN, IN_PARENT, "chown", "tww"},
     {PLAN_UNSHARE, IN_CHILD, "unshare", "q"},
     {PLAN_JOIN, IN_CHILD, "join", "sq"},
     {PLAN_JOIN_PID, IN_CHILD, "join-pid", "s"},

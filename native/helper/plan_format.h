@@ -117,6 +117,8 @@ enum plan_kind {
     /* Gives slots 0-2 to the user if they are pipes: u32 uid, u32 gid of the host. STDIO may not, in a user
      * namespace to which they do not belong. */
     PLAN_STDIO_OWNER = 27,
+    /* A path of the host, a link itself: str path, u32 uid, u32 gid */
+    PLAN_CHOWN = 28,
 
     /* ---- namespaces (child) ---- */
     /* u64 CLONE_NEW* */

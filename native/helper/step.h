@@ -86,7 +86,7 @@ step_function step_sub_tree;
 step_function step_fs_mount, step_mount_setattr, step_move_mount, step_unmount, step_propagation,
     step_pivot_root;
 step_function step_overlay, step_idmapped_overlay, step_copy_up, step_mask, step_read_only;
-step_function step_mkdir, step_symlink, step_make_device, step_file;
+step_function step_mkdir, step_symlink, step_make_device, step_file, step_chown;
 step_function step_clone, step_sync, step_id_map, step_pin_namespace, step_oom_score_adj, step_user_namespace;
 step_function step_unshare, step_join, step_join_pid, step_hostname, step_domainname, step_sysctl;
 step_function step_link_veth, step_link_bridge, step_link_set, step_link_delete, step_address, step_route;

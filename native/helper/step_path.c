@@ -93,3 +93,11 @@ void step_file(struct stage *s, struct plan_values *v) {
     if ((mode & 07000) && fchmod(fd, mode & 07777) < 0) /* chown clears set-id bits */
         step_fail(s, "chmod", path);
 }
+
+void step_chown(struct stage *s, struct plan_values *v) {
+    const char *path = plan_str(v);
+    uid_t uid = plan_u32(v);
+    gid_t gid = plan_u32(v);
+    if (fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+        step_fail(s, "chown", path);
+}

@@ -7,6 +7,7 @@ import type { MountOptions } from './mount-options.js';
 import { type MountTarget, destinationOf } from './mount-target.js';
 import { hasOwnNamespace } from './namespaces.js';
 import type { PlanStep, Slot } from './steps.js';
+import { hostIdOf } from './user-namespace.js';
 
 /**
  * A mount of type cgroup: the container's own part of every hierarchy, never more.
@@ -29,6 +30,7 @@ function addUnified(target: MountTarget, mount: Mount, options: MountOptions, di
   const about = `mount ${mount.destination} (cgroup2)`;
   const slot = takeSlot(draft);
   openHierarchy(target, { slot, directory, type: 'cgroup2', options: [] }, about);
+  if (((options.own.set | options.recursive.set) & MOUNT_ATTR_RDONLY) === 0) delegate(target, directory);
   draft.child.push({
     kind: 'move-mount',
     slot,
@@ -38,6 +40,19 @@ function addUnified(target: MountTarget, mount: Mount, options: MountOptions, di
     about,
   });
   draft.child.push(restriction(slot, options, about));
+}
+
+/** kernel doc cgroup-v2.rst, "Model of Delegation": what a cgroup's new owner must be able to write, and no limit. */
+const delegated: readonly string[] = ['', '/cgroup.procs', '/cgroup.subtree_control', '/cgroup.threads'];
+
+/** The root of a user namespace may divide the container's cgroup where it sees it writable, and sees nothing above. */
+function delegate({ draft, maps, options }: MountTarget, directory: string): void {
+  if (maps === undefined || !hasOwnNamespace(options.spec, 'cgroup')) return;
+  const uid = hostIdOf(maps.uidMappings, 0) ?? 0;
+  const gid = hostIdOf(maps.gidMappings, 0) ?? 0;
+  const about = 'give the cgroup to the root of the user namespace';
+  for (const name of delegated)
+    draft.parent.push({ kind: 'chown', path: `${directory}${name}`, uid, gid, about });
 }
 
 function addHierarchies(target: MountTarget, mount: Mount, options: MountOptions): void {

@@ -65,6 +65,27 @@ describe('the explanation of a failed step', () => {
       'FailedPrecondition',
     ],
     [
+      {
+        kind: 'mount-setattr',
+        slot: 20,
+        recursive: false,
+        set: 0,
+        clear: 0,
+        propagation: 0,
+        userNamespace: 21,
+        about: 'mount /x (bind from /y), idmapped',
+      },
+      errno.EINVAL,
+      'mount /x (bind from /y), idmapped: the file system cannot be mounted with other ids',
+      'FailedPrecondition',
+    ],
+    [
+      { kind: 'clone', flags: 0x10000000, about: 'start the process' },
+      errno.ENOSPC,
+      'start the process: a limit of user.max_*_namespaces is reached',
+      'ResourceExhausted',
+    ],
+    [
       { kind: 'chdir', path: '/x', create: false, about: 'working directory /x' },
       errno.ENOTDIR,
       'working directory /x: is not a directory',

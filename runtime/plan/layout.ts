@@ -249,6 +249,14 @@ const layouts: { readonly [Kind in StepKind]: LayoutOf<StepOf<Kind>> } = {
       ['gid', 'u32'],
     ],
   },
+  chown: {
+    code: 28,
+    fields: [
+      ['path', 'str'],
+      ['uid', 'u32'],
+      ['gid', 'u32'],
+    ],
+  },
   unshare: { code: 30, fields: [['flags', 'u64']] },
   join: {
     code: 31,

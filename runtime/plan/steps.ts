@@ -226,6 +226,13 @@ export interface StdioOwnerStep extends Step<'stdio-owner'> {
   readonly gid: number;
 }
 
+/** lchown(2) of a path of the host. */
+export interface ChownStep extends Step<'chown'> {
+  readonly path: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface UnshareStep extends Step<'unshare'> {
   /** CLONE_NEW* */
   readonly flags: number;
@@ -463,6 +470,7 @@ export type PlanStep =
   | OpenPidStep
   | UserNamespaceStep
   | StdioOwnerStep
+  | ChownStep
   | UnshareStep
   | JoinStep
   | JoinPidStep

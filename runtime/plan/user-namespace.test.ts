@@ -25,13 +25,21 @@ const specIn = (more: Partial<NonNullable<Spec['linux']>> = {}, mounts = usualSp
   },
 });
 
-const compile = (spec: Spec, sandbox: ContainerPlanOptions['sandbox']): Plan =>
+const compile = (
+  spec: Spec,
+  sandbox: ContainerPlanOptions['sandbox'],
+  cgroup: ContainerPlanOptions['cgroup'] = {
+    v1TasksPaths: [],
+    unifiedPath: undefined,
+    directories: new Map(),
+  },
+): Plan =>
   compileContainerPlan({
     spec,
     rootfs: { kind: 'overlay', layersDir: '/layers', lower: ['1'], upper: '/c/upper', work: '/c/work' },
     rootfsMountpoint: '/run/podwright/rootfs',
     sandbox,
-    cgroup: { v1TasksPaths: [], unifiedPath: undefined, directories: new Map() },
+    cgroup,
     seccomp: undefined,
     fileLimit: 1024,
     keyringName: 'podwright-1',
@@ -198,6 +206,22 @@ describe('the plan of a container in a user namespace', () => {
       .that.does.not.include('gid=5');
     const process = { ...usualSpec.process, user: { uid: 2, gid: 0 } };
     expect(() => compile({ ...specIn(few), process }, own)).to.throw('process.user: 2:0 is not mapped');
+  });
+
+  it('owns the cgroup that it sees writable, where it sees nothing above', () => {
+    const cgroup = { v1TasksPaths: [], unifiedPath: '/cg/k/1', directories: new Map([['', '/cg/k/1']]) };
+    const given = (option: string, ...types: readonly 'cgroup'[]) => {
+      const mount = { destination: '/sys/fs/cgroup', type: 'cgroup', options: [option] };
+      const namespaces = [{ type: 'mount' } as const, joined('user'), ...types.map((type) => ({ type }))];
+      return texts(compile(specIn({ namespaces }, [mount]), own, cgroup).parent, 'chown');
+    };
+    expect(given('ro', 'cgroup')).to.deep.equal([]);
+    expect(given('rw')).to.deep.equal([]);
+    expect(given('rw', 'cgroup')).to.deep.equal(
+      ['', '/cgroup.procs', '/cgroup.subtree_control', '/cgroup.threads'].map(
+        (name) => `chown path=/cg/k/1${name} uid=100000 gid=100000`,
+      ),
+    );
   });
 
   it('is entered by an exec with all its namespaces at once', () => {

@@ -137,6 +137,7 @@ const sampleSteps: readonly PlanStep[] = [
   { kind: 'sub-tree', slot: 18, path: 'a/b' },
   { kind: 'mount-setattr', slot: 18, recursive: true, set: 1, clear: 0x70, propagation: 1 << 18 },
   { kind: 'oom-score-adj', value: -999 },
+  { kind: 'chown', path: '/sys/fs/cgroup/k', uid: 100_000, gid: 100_000 },
   { kind: 'stdio-owner', uid: 100_000, gid: 100_000 },
   {
     kind: 'idmapped-overlay',

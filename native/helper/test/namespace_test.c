@@ -168,6 +168,7 @@ static void test_idmapped_overlay(void) {
     add(&b, PARENT, PLAN_IDMAPPED_OVERLAY, "stTttTqs", ROOT_SLOT, fixture_path(&f, "layers"), lower,
         fixture_path(&f, "upper"), fixture_path(&f, "work"), options, (uint64_t)0, 22u);
     add(&b, PARENT, PLAN_STDIO_OWNER, "ww", 101000u, 101000u);
+    add(&b, PARENT, PLAN_CHOWN, "tww", fixture_path(&f, "merged"), 100000u, 100000u);
     add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), NONE);
     add(&b, PARENT, PLAN_ID_MAP, "ttw", map, map, 0u);
     add(&b, PARENT, PLAN_SYNC, "w", 1u);
@@ -182,7 +183,9 @@ static void test_idmapped_overlay(void) {
     exited(&o, 0, "a container over idmapped layers");
     ok(strstr(f.text, "/bin/probe: 100755 0:0 ") != NULL, "the layers belong to its root");
     ok(fixture_printed(&f, "write /made: yes") && strstr(f.text, "/made: 100600 0:0 "), "and what it makes");
-    struct stat made, upper, layer, output;
+    struct stat made, upper, layer, output, given;
+    ok(stat(fixture_path(&f, "merged"), &given) == 0 && given.st_uid == 100000,
+       "a directory that is given away");
     ok(fstat(f.output, &output) == 0 && output.st_uid == 101000, "its output is the user's that was named");
     ok(stat(fixture_path(&f, "upper/made"), &made) == 0 && made.st_uid == 100000 && made.st_gid == 100000,
        "on the host it is the mapped user's");
