@@ -24,3 +24,11 @@ export async function buildAgnhost(): Promise<BuiltImage> {
     config: { Env: [searchPath], Entrypoint: ['/agnhost'], Cmd: ['pause'] },
   });
 }
+
+/** A first process for the pods of runtimes that want an image for it. */
+export async function buildPause(): Promise<BuiltImage> {
+  return buildImage({
+    layers: [await busyboxLayer(path.join(imagePrograms, 'busybox'))],
+    config: { Env: [searchPath], Entrypoint: ['sleep', '1000000'] },
+  });
+}
