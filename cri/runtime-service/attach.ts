@@ -9,5 +9,6 @@ export async function attach(request: AttachRequest, { runtime, streaming }: Cal
   const { tty } = request;
   const streams = checkStreams(request);
   const open = (): Promise<Session> => runtime.containers.attach(id, streams);
-  return { url: await streaming.offer({ kind: 'attach', request: { tty, ...streams }, open }) };
+  const about = { containerId: id };
+  return { url: await streaming.offer({ kind: 'attach', about, request: { tty, ...streams }, open }) };
 }

@@ -12,6 +12,7 @@ import { type DeviceGrant, resolveDevices } from '../host-devices.js';
 import { resolveVolumes } from '../host-volumes.js';
 import { resolveImages } from '../image-volumes.js';
 import { needKernel } from '../kernel-needs.js';
+import { withFields } from '../log.js';
 import type { Call } from '../rpc.js';
 import { loadApparmor } from '../apparmor-profile.js';
 import { loadSeccomp } from '../seccomp-profile.js';
@@ -33,6 +34,7 @@ export async function createContainer(
   call: Call,
 ): Promise<CreateContainerResponse> {
   const { runtime, host, signal } = call;
+  const log = withFields(call.log, { podSandboxId, container: config?.metadata?.name });
   if (config === undefined) throw refuse('config', 'is missing');
   const sandbox = findSandbox(runtime, podSandboxId);
   if (sandbox.state.phase !== 'ready') {
@@ -51,13 +53,13 @@ export async function createContainer(
   }
   const rollback = new Rollback();
   try {
-    const findings = await lookAround(wishes, image, { ...call, config, handler, rollback });
+    const findings = await lookAround(wishes, image, { ...call, log, config, handler, rollback });
     const bare = toContainerRequest(config, sandbox, host, findings);
     const request = { ...bare, spec: await runtime.cdi.inject(wishes.cdiDevices, bare.spec) };
     return { containerId: (await runtime.containers.create(request, signal)).id };
   } catch (error) {
     await rollback.run((step, undoError) =>
-      call.log.warn('undo of a failed container failed', { step, error: messageOf(undoError) }),
+      log.warn('undo of a failed container failed', { step, error: messageOf(undoError) }),
     );
     throw error;
   }

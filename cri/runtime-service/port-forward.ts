@@ -16,7 +16,7 @@ export async function portForward(
   if (ports.some((port) => port < 1 || port > 65_535)) throw refuse('port', 'must be between 1 and 65535');
   const connect = (port: number, signal: AbortSignal): Promise<Duplex> =>
     runtime.sandboxes.portForward(id, port, signal);
-  return { url: await streaming.offer({ kind: 'portforward', ports, connect }) };
+  return { url: await streaming.offer({ kind: 'portforward', about: { podSandboxId: id }, ports, connect }) };
 }
 
 /** A channel's number is one byte, and every port takes two. */

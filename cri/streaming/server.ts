@@ -108,6 +108,7 @@ export class StreamingServer {
     } catch (error) {
       this.options.logger.debug('streaming session failed', {
         kind: ticket.kind,
+        ...ticket.about,
         error: messageOf(error),
       });
       socket.destroy();

@@ -7,7 +7,10 @@ import { runCommandSession } from './command-session.js';
 import { runForward } from './forward-session.js';
 
 /** A session a client may come for. */
-export type SessionTicket =
+export type SessionTicket = {
+  /** Whom it is with, for the log. */
+  readonly about?: { readonly containerId: string } | { readonly podSandboxId: string };
+} & (
   | {
       readonly kind: 'exec' | 'attach';
       readonly request: CommandRequest;
@@ -17,7 +20,8 @@ export type SessionTicket =
       readonly kind: 'portforward';
       readonly ports: readonly number[];
       readonly connect: (port: number, signal: AbortSignal) => Promise<Duplex>;
-    };
+    }
+);
 
 /** A request that wants to leave HTTP, and what has come behind it. */
 export interface Upgrade {
