@@ -37,6 +37,24 @@ describe('a list of bytes', () => {
   });
 });
 
+describe('a whole list', () => {
+  it('is put together again when something in it has changed', () => {
+    const list = listEncoder(({ id }: { readonly id: string }) =>
+      CriContainer.encode(CriContainer.fromPartial({ id })).finish(),
+    );
+    const idsOf = (bytes: Buffer): string[] =>
+      ListContainersResponse.decode(bytes).containers.map(({ id }) => id);
+    const [a, b, c] = [{ id: 'a' }, { id: 'b' }, { id: 'c' }];
+    const values = [a, b];
+    const first = list.whole(values);
+    expect(list.whole([a, b])).to.equal(first);
+    values.push(c);
+    for (const changed of [values, [b, a], [a], [], [a, c], [a, { id: 'b2' }]]) {
+      expect(idsOf(list.whole(changed))).to.deep.equal(changed.map(({ id }) => id));
+    }
+  });
+});
+
 describe('a list in several messages', () => {
   const list = listEncoder(({ id }: { readonly id: string }) =>
     CriContainer.encode(CriContainer.fromPartial({ id })).finish(),

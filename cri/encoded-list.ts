@@ -17,8 +17,8 @@ export interface ListEncoder<Value> {
 }
 
 /**
- * An encoder of values that are replaced, never changed: each value is encoded once in its life, whoever asks, so that a
- * list costs one copy.
+ * An encoder of values that are replaced, never changed: each value is encoded once in its life, whoever asks, and the
+ * whole list is put together again only when something in it has changed.
  */
 export function listEncoder<Value extends object>(
   encodeItem: (value: Value) => Uint8Array,
@@ -31,8 +31,15 @@ export function listEncoder<Value extends object>(
     known.set(value, entry);
     return entry;
   };
+  let last: { readonly values: readonly Value[]; readonly bytes: Buffer } | undefined;
+  const whole = (values: readonly Value[]): Buffer => {
+    if (last === undefined || !isSame(last.values, values)) {
+      last = { values: [...values], bytes: Buffer.concat(values.map(entryOf)) };
+    }
+    return last.bytes;
+  };
   return {
-    whole: (values) => Buffer.concat(values.map(entryOf)),
+    whole,
     chunks: (values, signal) => inChunks(values, entryOf, signal),
   };
 }
@@ -53,6 +60,10 @@ export interface BatchRules<Source, Value> {
   readonly read: (sources: readonly Source[]) => Promise<readonly Value[]>;
   readonly list: ListEncoder<Value>;
   readonly signal: AbortSignal;
+}
+
+function isSame<Value>(old: readonly Value[], values: readonly Value[]): boolean {
+  return old.length === values.length && old.every((value, index) => value === values[index]);
 }
 
 async function* inChunks<Value>(
