@@ -35,6 +35,13 @@ const handlerOptions = {
   device_ownership_from_security_context: z
     .boolean()
     .describe("Devices belong to the container's user and group."),
+  log_bytes_per_second: z
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .describe(
+      'Output that a container may write to its log in a second; what is beyond it is dropped, and a line says how much. 0: any.',
+    ),
   cdi_annotations: z
     .boolean()
     .describe('Annotations cdi.k8s.io/… name CDI devices too, not only the field of the CRI.'),
@@ -65,6 +72,7 @@ const runtimeSchema = z
           handlerOptions.device_ownership_from_security_context,
           false,
         ),
+        log_bytes_per_second: withDefault(handlerOptions.log_bytes_per_second, 0),
         cdi_annotations: withDefault(handlerOptions.cdi_annotations, false),
         sysctls: withDefault(sysctls, {}),
       })

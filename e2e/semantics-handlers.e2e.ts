@@ -35,7 +35,9 @@ describe('a runtime handler', () => {
     sysctls = { 'net.core.somaxconn' = '77' }
     [runtime.handlers.annotated]
     cdi_annotations = true
-    device_ownership_from_security_context = true`;
+    device_ownership_from_security_context = true
+    [runtime.handlers.quiet]
+    log_bytes_per_second = 5000`;
   const configure = async (text: string): Promise<void> => {
     const { scratch } = bed.daemon.instance;
     const cdi = `[cdi]\nspec_dirs = ['${path.join(scratch, 'cdi')}']\n`;
@@ -79,6 +81,7 @@ describe('a runtime handler', () => {
       'groups',
       'tuned',
       'annotated',
+      'quiet',
     ]);
     for (const { features } of runtimeHandlers) expect(features).to.deep.equal(runtimeHandlers[0]?.features);
   });
@@ -128,6 +131,22 @@ describe('a runtime handler', () => {
     expect(await run(await runPodWith('groups'), 'groups', `{ ${write}; } 2>/dev/null`)).to.include('made');
     const pod = await runPodWith('bare');
     expect(await run(pod, 'no-groups', `{ ${write}; } 2>/dev/null; :`)).not.to.include('made');
+  });
+
+  it('limits what containers log in a second, and says what is missing', async () => {
+    const pod = await runPodWith('quiet');
+    // In one go: at most two seconds' worth gets through.
+    const lines = await run(pod, 'loud', "head -c 1000000 /dev/zero | tr '\\0' x | fold -w 99");
+    const [notice, ...others] = lines.filter((line) => !/^x+$/.test(line));
+    expect(others).to.have.length.at.most(2);
+    expect(notice).to.match(/^podwright: \d+ bytes of output lost: more than the log may take per second$/);
+    expect(lines.length).to.be.within(40, 400);
+    const plain = await run(
+      await runPodWith('bare'),
+      'loud',
+      "head -c 100000 /dev/zero | tr '\\0' x | fold -w 99",
+    );
+    expect(plain.join('')).to.have.length(100_000);
   });
 
   it('takes devices from annotations, and gives them to the user of the container', async () => {

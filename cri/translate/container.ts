@@ -168,11 +168,20 @@ export function toContainerRequest(
     pidTarget: namespaces.pidTarget,
     image: { id: image.id, chainId: topChainId(image) },
     stdio: { tty: config.tty, stdin: config.stdin, stdinOnce: config.stdin && config.stdinOnce },
-    log: toLogPath(pod.logDirectory, config.logPath),
+    log: toLog(pod, config, findings.handler),
     imageMounts: toImageMounts(findings.volumes),
     volumes: toImageVolumes(image.config.volumes, findings.volumes),
     stopSignal: toStopSignal(config.stopSignal, image.config.stopSignal),
   };
+}
+
+function toLog(
+  { logDirectory }: PodClient,
+  { logPath }: ContainerConfig,
+  { logBytesPerSecond }: Handler,
+): ContainerRequest['log'] {
+  const log = toLogPath(logDirectory, logPath);
+  return log === undefined || logBytesPerSecond === 0 ? log : { ...log, bytesPerSecond: logBytesPerSecond };
 }
 
 function toImageMounts(volumes: readonly VolumeMount[]): ContainerRequest['imageMounts'] {

@@ -19,6 +19,8 @@ export interface Handler {
   readonly writableCgroups: boolean;
   readonly ownDevices: boolean;
   readonly cdiAnnotations: boolean;
+  /** 0: any. */
+  readonly logBytesPerSecond: number;
   /** Kernel settings of pods that do not set them themselves. */
   readonly sysctls: Readonly<Record<string, string>>;
 }
@@ -47,6 +49,7 @@ export function findHandler(
     writableCgroups: own?.cgroup_writable ?? base.cgroup_writable,
     ownDevices: own?.device_ownership_from_security_context ?? base.device_ownership_from_security_context,
     cdiAnnotations: own?.cdi_annotations ?? base.cdi_annotations,
+    logBytesPerSecond: own?.log_bytes_per_second ?? base.log_bytes_per_second,
     sysctls: { ...base.sysctls, ...own?.sysctls },
   };
 }

@@ -57,7 +57,7 @@ enum frame_type {
     FRAME_RESIZE = 13,      /* COLUMNS, ROWS: the container's tty */
     FRAME_REOPEN_LOG = 14,
     FRAME_ATTACH = 15, /* FLAGS (STDIN, STDOUT, STDERR); fds: one per flag in that order, pipes or sockets */
-    FRAME_LIMITS = 16, /* LOG_RATE_BYTES: per second, 0 none. Not there yet: FAILED ENOSYS */
+    FRAME_LIMITS = 16, /* LOG_RATE_BYTES: per second, 0 none */
     /* EXIT_CODE, EXIT_SIGNAL, OOM, OOM_KILLS, AT_NS, STARTED_AT_NS, LOG_LOST_BYTES; if init never became the
      * command, FAILED's values too */
     FRAME_EXITED = 17,

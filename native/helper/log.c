@@ -246,6 +246,8 @@ static const char *reason_of(int error) {
         return "file too large";
     case EROFS:
         return "read-only file system";
+    case LOG_OVER_RATE:
+        return "more than the log may take per second";
     default:
         return "input/output error";
     }
@@ -299,8 +301,35 @@ static void flush_batch(struct log *log) {
     batch_length = 0;
 }
 
+void log_limit(struct log *log, uint64_t bytes_per_second) {
+    log->rate = bytes_per_second;
+    log->second_used = 0;
+}
+
+/* Whether these bytes still go into the present second. */
+static bool within_rate(struct log *log, uint64_t bytes) {
+    struct timespec now;
+    if (log->rate == 0)
+        return true;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (now.tv_sec != log->second) {
+        log->second = now.tv_sec;
+        log->second_used = 0;
+    }
+    if (log->second_used > 0 && log->second_used + bytes > log->rate)
+        return false;
+    log->second_used += bytes;
+    return true;
+}
+
 /* One line of the file: `length` bytes of content without newline. */
 static void add_line(struct log *log, char tag, const char *content, size_t length) {
+    uint64_t bytes = length + (tag == 'F');
+    if (!within_rate(log, bytes)) {
+        flush_batch(log); /* the notice comes behind what was before the gap */
+        lose(log, bytes, LOG_OVER_RATE);
+        return;
+    }
     if (BATCH_BYTES - batch_length < PREFIX_BYTES + length + 1)
         flush_batch(log);
     char *at = batch + batch_length;

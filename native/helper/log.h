@@ -10,6 +10,8 @@
  *
  * A write that fails loses that batch and never stops the caller: the bytes are counted, a line that was torn
  * is taken back, and the first write that works again is preceded by a line that says how much is missing.
+ * The same becomes of lines beyond the rate, if there is one: so many bytes of content per second, whole
+ * lines, and one at least.
  */
 #pragma once
 #include <stdbool.h>
@@ -32,13 +34,20 @@ struct log {
     bool torn;            /* the file ends within a line that could not be taken back */
     uint64_t lost;        /* bytes of output that could not be written, in all */
     uint64_t lost_unsaid; /* of those, what no line in the log speaks of yet */
-    int lost_errno;       /* of the last failure */
+    int lost_errno;       /* of the last failure; LOG_OVER_RATE */
+    uint64_t rate;        /* bytes per second, 0: any */
+    uint64_t second_used; /* in the present second */
+    int64_t second;
 };
+
+#define LOG_OVER_RATE (-1)
 
 /* Opens (or makes) path below dir_fd; takes over dir_fd. 0, or -errno with *syscall naming the call. */
 int log_open(struct log *log, int dir_fd, const char *path, bool terminal, const char **syscall);
 /* Opens the path anew after somebody renamed the file. On failure the old file stays in use. */
 int log_reopen(struct log *log, const char **syscall);
+/* From now on at most so many bytes of output per second; 0: any. */
+void log_limit(struct log *log, uint64_t bytes_per_second);
 /* Removes the file if log_open made it and it is still empty. */
 void log_discard(struct log *log);
 

@@ -27,6 +27,14 @@ static void reopen_log(const struct request *request) {
     answer(request, result, syscall, container_log.path);
 }
 
+static void set_limits(const struct request *request) {
+    uint64_t rate;
+    int result = frame_u64(&request->frame, TAG_LOG_RATE_BYTES, &rate);
+    if (result == 0)
+        log_limit(&container_log, rate);
+    answer(request, result, "limits", "log rate");
+}
+
 static void attach(struct request *request) {
     const char *message = NULL;
     int result = attach_open(request, &message);
@@ -66,6 +74,9 @@ void request_handle(struct request *request) {
         break;
     case FRAME_ATTACH:
         attach(request);
+        break;
+    case FRAME_LIMITS:
+        set_limits(request);
         break;
     case FRAME_CLOSE_STDIN:
         answer(request, stdio_close_stdin(), "close", "stdin");

@@ -5,7 +5,7 @@ import type { Sandbox } from '../sandbox/types.js';
 import type { Process, Seccomp, Spec } from '../spec/types.js';
 import type { Fd } from '../../native/index.js';
 import type { StepFailure } from '../errors.js';
-import type { ContainerStats } from './types.js';
+import type { ContainerRequest, ContainerStats } from './types.js';
 
 export { StepError, type StepFailure } from '../errors.js';
 
@@ -155,7 +155,7 @@ export interface MonitorLaunch {
   readonly stateDir: string;
   readonly plan: Buffer;
   readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
-  readonly log: { readonly directory: string; readonly path: string } | undefined;
+  readonly log: ContainerRequest['log'];
   readonly oomPath: string | undefined;
   readonly killPath: string;
   /** Kill the rest of the cgroup when init ends (shared or host pid namespace). */

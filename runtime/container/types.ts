@@ -66,13 +66,20 @@ export interface ContainerRequest {
   readonly image: { readonly id: string; readonly chainId: string };
   readonly stdio: { readonly tty: boolean; readonly stdin: boolean; readonly stdinOnce: boolean };
   /** The log is `path` below `directory`; absent: output is drained and dropped. */
-  readonly log: { readonly directory: string; readonly path: string } | undefined;
+  readonly log: LogRequest | undefined;
   /** Images mounted read-only: what the spec's mounts of type `image` are, by destination. */
   readonly imageMounts?: readonly ImageMount[] | undefined;
   /** Destinations of image VOLUMEs: each gets a directory of its own, filled from the image. */
   readonly volumes: readonly string[];
   /** Signal number that asks init to end. */
   readonly stopSignal: number;
+}
+
+export interface LogRequest {
+  readonly directory: string;
+  readonly path: string;
+  /** Output beyond it is counted and dropped. Absent or 0: none is. */
+  readonly bytesPerSecond?: number | undefined;
 }
 
 export interface ImageMount {

@@ -285,6 +285,11 @@ export class MonitorClient implements Monitor {
     await this.#ask('resize', { columns, rows });
   }
 
+  /** From now on at most so many bytes of output per second reach the log, the others are counted; 0n: any. */
+  async limitLog(bytesPerSecond: bigint): Promise<void> {
+    await this.#ask('limits', { logRateBytes: bytesPerSecond });
+  }
+
   /** Opens the log by its name again, after the kubelet has renamed the file. */
   async reopenLog(): Promise<void> {
     await this.#ask('reopen-log');

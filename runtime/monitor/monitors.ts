@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { seqpacketPair, spawn, waitPidfd, type Fd } from '../../native/index.js';
 import type { Logger } from '../base/logger.js';
 import { RuntimeError } from '../errors.js';
@@ -99,6 +100,7 @@ async function launchMonitor(
   signal.addEventListener('abort', giveUp, { once: true });
   try {
     await create(monitor, options);
+    await limitLog(monitor, options);
     signal.throwIfAborted();
     return monitor;
   } catch (error) {
@@ -121,6 +123,18 @@ async function create(monitor: MonitorClient, options: MonitorLaunch): Promise<v
       log: options.log && { directoryFd: keep(openDirectory(options.log.directory)), path: options.log.path },
     }),
   );
+}
+
+/** Init waits, so nothing has reached the log yet. A container that cannot be limited does not stay. */
+async function limitLog(monitor: MonitorClient, { log }: MonitorLaunch): Promise<void> {
+  const { bytesPerSecond = 0 } = log ?? {};
+  if (bytesPerSecond === 0) return;
+  try {
+    await monitor.limitLog(BigInt(bytesPerSecond));
+  } catch (error) {
+    await monitor.signal(constants.signals.SIGKILL).catch(() => undefined);
+    throw error;
+  }
 }
 
 async function adoptMonitor(client: ClientOptions): Promise<Adopted | undefined> {

@@ -213,6 +213,40 @@ static void test_full(void) {
     close_log();
 }
 
+/* What is within the rate is written whole, what is not is counted. */
+static void test_rate(void) {
+    static const char line[] =
+        "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 123\n";
+    open_next(false);
+    log_limit(&log_, 1000);
+    for (int i = 0; i < 1000; i++)
+        feed(LOG_STDOUT, line, sizeof line - 1);
+    uint64_t lost = log_.lost;
+    log_limit(&log_, 0);
+    feed(LOG_STDOUT, "the end\n", 8);
+    close_log();
+    read_file();
+    size_t kept = 0;
+    for (const char *at = file; (at = memmem(at, file_length - (size_t)(at - file), line, sizeof line - 1));
+         at += sizeof line - 1)
+        kept++;
+    ok(kept >= 12 && kept <= 36, "lines within the rate are whole");
+    ok(lost == (1000 - kept) * (sizeof line - 1), "the others are counted");
+    char notice[160];
+    snprintf(notice, sizeof notice, "bytes of output lost: more than the log may take per second\n");
+    const char *said = memmem(file, file_length, notice, strlen(notice));
+    const char *end = memmem(file, file_length, "the end\n", 8);
+    ok(said && end && said < end, "a line says so before what follows");
+    static char longest[LOG_LINE_BYTES + 1];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\n';
+    open_next(false);
+    log_limit(&log_, 10);
+    feed(LOG_STDOUT, longest, sizeof longest);
+    ok(log_.lost == 0, "one line a second gets through, however long");
+    close_log();
+}
+
 static void test_reopen(void) {
     char from[LOG_PATH_BYTES + 64], to[LOG_PATH_BYTES + 80];
     const char *syscall;
@@ -279,6 +313,7 @@ int main(void) {
     test_terminal();
     test_random();
     test_full();
+    test_rate();
     test_reopen();
     test_places();
     char command[128];
