@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { type Bed, type Pod, type Workload, containerConfig, exitOf, hostNetwork, openBed } from './bed.js';
 import { runContainer, runPod } from './bed.js';
+import { eventually } from './eventually.js';
 import {
   type CommandSession,
   type Transport,
@@ -152,13 +153,29 @@ describe('streaming', function () {
     expect(JSON.parse(lastWord)).to.include({ status: 'Failure' });
   });
 
+  it('keeps the cgroup of a command only as long as somebody lives in it', async () => {
+    const script = 'sleep 3600 </dev/null >/dev/null 2>&1 & echo $!';
+    const { stdout } = await runToEnd(await exec('spdy', script));
+    expect(await execCgroups(bed, target)).to.have.length(1);
+    await runToEnd(await exec('spdy', `kill -9 ${stdout.toString()}`));
+    const next = async (): Promise<number> => {
+      await runToEnd(await exec('spdy', 'true'));
+      return (await execCgroups(bed, target)).length;
+    };
+    expect(await eventually(next, (count) => count === 0)).to.equal(0);
+  });
+
+  /** In the background, so that a client sees that it is attached. */
+  const ticks = '(while :; do echo tick; sleep 0.05; done) &';
+
   it('serves several attached clients at once', async () => {
-    const script = 'echo ready; while read line; do echo "got $line"; done';
+    const script = `${ticks} while read line; do echo "got $line"; done`;
     const config = containerConfig(bed, 'shared', script, { stdin: true });
     const container = await runContainer(bed, pod, config);
     const one = await attach('spdy', container, { stdin: true, stdout: true });
     const two = await attach('websocket', container, { stdin: true, stdout: true });
     const reader = await attach('spdy', container, { stdout: true, stderr: true });
+    await Promise.all([one, two, reader].map(({ stdout }) => awaitText(stdout, 'tick')));
     for (const [writer, text] of [
       [one, 'one'],
       [two, 'two'],
@@ -176,19 +193,23 @@ describe('streaming', function () {
   });
 
   it('does not let a client that reads nothing stop the others', async () => {
-    const script = 'read line; head -c 30000000 /dev/zero | tr "\\0" a; echo; echo end; sleep 3600';
+    const script = `${ticks} read line; kill $!; head -c 30000000 /dev/zero | tr '\\0' a; echo end; sleep 3600`;
     const config = containerConfig(bed, 'flood', script, { stdin: true });
     const container = await runContainer(bed, pod, config);
     const slow = await attach('spdy', container, { stdout: true });
+    await awaitText(slow.stdout, 'tick');
     slow.socket.pause();
     const reader = await attach('websocket', container, { stdin: true, stdout: true });
     reader.stdin.write('\n');
     let received = 0;
+    let tail = '';
     for await (const chunk of reader.stdout) {
-      received += (chunk as Buffer).length;
-      if (received >= 30_000_005) break;
+      const text = (chunk as Buffer).toString('latin1');
+      received += text.replaceAll(/[^a]/g, '').length;
+      tail = (tail + text.slice(-4)).slice(-4);
+      if (tail === 'end\n') break;
     }
-    expect(received).to.equal(30_000_005);
+    expect(received).to.equal(30_000_000);
     slow.socket.resume();
     slow.stdout.resume();
     expect(await slow.lastWord).to.contain('the client has not read the output in time');
