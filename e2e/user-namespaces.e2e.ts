@@ -1,17 +1,16 @@
 import { execFile } from 'node:child_process';
-import { access, chown, mkdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
+import { access, readFile, readlink, stat, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { type IDMapping, MountPropagation, NamespaceMode } from '../protos/gen/cri/runtime/v1/api.js';
+import { NamespaceMode, PodSandboxState } from '../protos/gen/cri/runtime/v1/api.js';
 import { strays } from './audit.js';
 import {
   type Bed,
   type ContainerConfig,
   type Pod,
-  type PodConfig,
   type Workload,
   containerConfig,
   createContainer,
@@ -27,20 +26,11 @@ import {
 } from './bed.js';
 import { awaitLine, readTexts } from './container-log.js';
 import { eventually } from './eventually.js';
-import { busyboxLayer, debianBusybox } from './fixtures/busybox-image.js';
-import { buildImage, buildLayer } from './fixtures/image-builder.js';
+import { firstId as first, idCount as length, userns, usernsOptions } from './fixtures/user-namespace.js';
 import { cniPlugins, tool } from './places.js';
 import { refusal } from './refusal.js';
 
 const { POD, NODE, CONTAINER } = NamespaceMode;
-const first = 200_000;
-const length = 65_536;
-const mapping: IDMapping = { containerId: 0, hostId: first, length };
-const usernsOptions = { mode: POD, uids: [mapping], gids: [mapping] };
-
-const userns = (options: object = {}): PodConfig => ({
-  linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions, ...options } } },
-});
 const sleeper = 'echo ready; exec sleep 1000';
 
 /** CRI UserNamespace: a pod whose users are others on the host. */
@@ -75,11 +65,6 @@ describe('a user namespace', () => {
     const { stdout, stderr, exitCode } = await exec(bed, id, script);
     expect(exitCode, stderr).to.equal(0);
     return stdout.trim();
-  };
-  const directory = async (name: string): Promise<string> => {
-    const made = path.join(bed.daemon.instance.scratch, name);
-    await mkdir(made);
-    return made;
   };
 
   it('is announced', async () => {
@@ -163,91 +148,6 @@ describe('a user namespace', () => {
     expect(await inside('cat /dev/shm/a')).to.equal('shared');
   });
 
-  it('leaves files of the host to the host', async () => {
-    const hostPath = await directory('plain');
-    await writeFile(path.join(hostPath, 'secret'), 'secret', { mode: 0o600 });
-    const mounts = [{ containerPath: '/data', hostPath }];
-    const script = 'stat -c %u /data/secret; cat /data/secret; chown 0 /data/secret; touch /data/new; true';
-    expect((await output('plain', script, { mounts }))[0]).to.equal('65534');
-    await access(path.join(hostPath, 'new')).then(
-      () => expect.fail('it has written'),
-      () => undefined,
-    );
-    expect((await stat(path.join(hostPath, 'secret'))).uid).to.equal(0);
-  });
-
-  it('idmaps volumes: what belongs to an id on disk belongs to it in the pod', async () => {
-    const hostPath = await directory('mapped');
-    await writeFile(path.join(hostPath, 'of-1000'), '');
-    await chown(path.join(hostPath, 'of-1000'), 1000, 1001);
-    const volume = { containerPath: '/data', hostPath, uidMappings: [mapping], gidMappings: [mapping] };
-    const script = 'stat -c %u:%g /data /data/of-1000; touch /data/new; stat -c %u /data/new; id -u';
-    const linux = { securityContext: { runAsUser: { value: 0n } } };
-    expect(await output('mapped', script, { mounts: [volume], linux })).to.deep.equal([
-      '0:0',
-      '1000:1001',
-      '0',
-      '0',
-    ]);
-    expect((await stat(path.join(hostPath, 'new'))).uid).to.equal(0);
-    const again = [{ ...volume, readonly: true, recursiveReadOnly: true }];
-    expect(
-      await output('mapped-ro', 'touch /data/x 2>&1 | grep -c Read-only', { mounts: again }),
-    ).to.deep.equal(['1']);
-    const { status: answer } = await bed.daemon.client.runtime.containerStatus({
-      containerId: (
-        await createContainer(bed, pod, containerConfig(bed, 'shown', 'true', { mounts: [volume] }))
-      ).id,
-    });
-    expect(answer?.mounts[0]?.uidMappings).to.deep.equal([mapping]);
-  });
-
-  it('can idmap a volume for a pod that has no user namespace', async () => {
-    const hostPath = await directory('shifted');
-    const plain = await runPod(bed, 'plain');
-    const maps = [{ containerId: 0, hostId: 5000, length: 10 }];
-    const volume = { containerPath: '/data', hostPath, uidMappings: maps, gidMappings: maps };
-    expect(await output('shifted', 'stat -c %u:%g /data', { mounts: [volume] }, plain)).to.deep.equal([
-      '5000:5000',
-    ]);
-    expect(await output('status', 'stat -c %u /; echo $(cat /proc/self/uid_map)', {}, plain)).to.deep.equal([
-      '0',
-      '0 0 4294967295',
-    ]);
-  });
-
-  it('says which volume cannot be idmapped, and leaves nothing', async () => {
-    const volume = {
-      containerPath: '/data',
-      hostPath: '/proc/fs',
-      uidMappings: [mapping],
-      gidMappings: [mapping],
-    };
-    const config = containerConfig(bed, 'unmapped', 'true', { mounts: [volume] });
-    const { code, details } = await refusal(createContainer(bed, pod, config));
-    expect(code).to.equal(status.FAILED_PRECONDITION);
-    expect(details).to.match(
-      /mount \/data \(bind from \/proc\/fs\), idmapped: .*cannot be mounted with other ids/,
-    );
-    expect(await strays(bed)).to.deep.equal([]);
-  });
-
-  it('gives the volumes of an image to its own users', async () => {
-    const layer = await buildLayer([
-      { name: 'data/file', content: 'of the image\n', mode: 0o600, uid: 1000, gid: 1001 },
-    ]);
-    const layers = [await busyboxLayer(debianBusybox), layer];
-    const image = bed.serve('volumes', buildImage({ layers, config: { Volumes: { '/data': {} } } }));
-    await bed.daemon.client.image.pullImage({ image: { image } });
-    const workload = await start('volumes', 'stat -c %u:%g /data/file; touch /data/new; cat /data/file', {
-      image: { image },
-    });
-    expect(await exitOf(bed, workload.id)).to.include({ exitCode: 0 });
-    expect(await readTexts(workload.log)).to.deep.equal(['1000:1001', 'of the image']);
-    const volumes = path.join(bed.daemon.instance.root, 'containers', workload.id, 'volumes/0');
-    expect((await stat(path.join(volumes, 'new'))).uid).to.equal(0);
-  });
-
   it('is reached by streams and by a port', async function () {
     await access(tool('crictl')).catch(() => this.skip());
     const endpoint = `unix://${bed.daemon.socket}`;
@@ -266,16 +166,6 @@ describe('a user namespace', () => {
     await bed.daemon.client.runtime.stopContainer({ containerId: server.id, timeout: 0n });
     const { stats } = await bed.daemon.client.runtime.podSandboxStats({ podSandboxId: pod.id });
     expect(stats?.linux?.network?.defaultInterface?.name).to.equal('eth0');
-  });
-
-  it('has its own users in the files and the volumes that come from the image', async () => {
-    const layer = await buildLayer([{ name: 'volume/file', content: 'of the image\n', mode: 0o600 }]);
-    const content = bed.serve('content', buildImage({ layers: [layer] }));
-    await bed.daemon.client.image.pullImage({ image: { image: content } });
-    const mounts = [{ containerPath: '/image', image: { image: content }, readonly: true }];
-    const script =
-      'stat -c %u:%a /image/volume/file && cat /image/volume/file; echo "127.0.0.9 mine" >>/etc/hosts && stat -c %u /etc/hosts';
-    expect(await output('image', script, { mounts })).to.deep.equal(['0:600', 'of the image', '0']);
   });
 
   it('lets a user open the streams it was given', async () => {
@@ -310,6 +200,27 @@ describe('a user namespace', () => {
       },
     );
     expect(lines).to.deep.equal(['1', 'sleep', '0']);
+    await removePod(bed, sharing);
+  });
+
+  it('shows nothing of the host while processes enter a pid namespace that is shared', async () => {
+    const sharing = await runPod(bed, 'spied', userns({ pid: POD }));
+    const secret = path.join(bed.daemon.instance.scratch, 'secret');
+    await writeFile(secret, 'secret', { mode: 0o644 });
+    const look = `echo ready; while [ ! -e /dev/shm/end ]; do for p in /proc/[0-9]*; do
+      [ -e $p/root${secret} ] && echo leak root; [ -e $p/cwd${secret} ] && echo leak cwd
+      ls -l $p/fd 2>/dev/null | grep -E '/(sys|proc|tmp|run|var)/' | sed 's/^.* -> /leak /'; done; done; echo done`;
+    const capabilities = { addCapabilities: ['SYS_PTRACE', 'SYS_ADMIN'] };
+    const spy = await start('spy', look, { linux: { securityContext: { capabilities } } }, sharing);
+    await awaitLine(spy.log, 'ready');
+    const victim = await start('victim', 'exec sleep 1000', {}, sharing);
+    for (let round = 0; round < 5; round++) {
+      await Promise.all([1, 2, 3].map(async () => inside('true', victim)));
+      await start(`entering-${round}`, 'true', {}, sharing);
+    }
+    await inside('touch /dev/shm/end', victim);
+    expect(await exitOf(bed, spy.id)).to.include({ exitCode: 0 });
+    expect([...new Set(await readTexts(spy.log))]).to.deep.equal(['ready', 'done']);
     await removePod(bed, sharing);
   });
 
@@ -369,6 +280,25 @@ describe('a user namespace', () => {
     });
   }
 
+  it('is not ready without its pause process, also if that was killed while nobody looked', async () => {
+    for (const down of [false, true]) {
+      const killed = await runPod(bed, `killed-${down}`, userns());
+      await start('orphan', sleeper, {}, killed);
+      const pause = await pauseOf(bed, killed);
+      if (down) await bed.daemon.kill();
+      process.kill(pause, 'SIGKILL');
+      if (down) await bed.daemon.start();
+      const state = async () => {
+        const request = { podSandboxId: killed.id };
+        return (await bed.daemon.client.runtime.podSandboxStatus(request)).status?.state;
+      };
+      const { SANDBOX_NOTREADY } = PodSandboxState;
+      expect(await eventually(state, (seen) => seen === SANDBOX_NOTREADY)).to.equal(SANDBOX_NOTREADY);
+      await removePod(bed, killed);
+    }
+    expect(await strays(bed)).to.deep.equal([]);
+  });
+
   it('leaves nothing where a step of it fails', async () => {
     const config = containerConfig(bed, 'failing', ['/no/such/command']);
     const { id } = await createContainer(bed, pod, config);
@@ -392,111 +322,6 @@ describe('a user namespace', () => {
     expect(code).to.equal(status.UNIMPLEMENTED);
     expect(details).to.contain('a user namespace');
   });
-
-  const refusedPods: readonly (readonly [string, object, RegExp])[] = [
-    ['no mapping', { usernsOptions: { mode: POD } }, /uids: must be exactly one mapping, not 0/],
-    [
-      'two mappings',
-      { usernsOptions: { ...usernsOptions, uids: [mapping, mapping] } },
-      /uids.*one mapping, not 2/,
-    ],
-    ['no groups', { usernsOptions: { ...usernsOptions, gids: [] } }, /gids.*one mapping, not 0/],
-    [
-      'no length',
-      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, length: 0 }] } },
-      /length: must not be 0/,
-    ],
-    [
-      'a range beyond all ids',
-      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, length: 0xffff_ffff }] } },
-      /host_id: the range ends beyond 32 bits/,
-    ],
-    [
-      'no root',
-      { usernsOptions: { ...usernsOptions, uids: [{ ...mapping, containerId: 1 }] } },
-      /container_id: must be 0/,
-    ],
-    [
-      'the root of the host',
-      { usernsOptions: { ...usernsOptions, gids: [{ ...mapping, hostId: 0 }] } },
-      /gids\[0\].host_id: must not be 0/,
-    ],
-    ['a mode of containers', { usernsOptions: { ...usernsOptions, mode: CONTAINER } }, /must be POD or NODE/],
-    ['an unknown mode', { usernsOptions: { ...usernsOptions, mode: 9 } }, /unknown value 9/],
-    [
-      'maps without it',
-      { usernsOptions: { ...usernsOptions, mode: NODE } },
-      /mappings need a user namespace/,
-    ],
-    ['the pids of the host', { pid: NODE }, /pid: cannot be NODE/],
-    ['the ipc of the host', { ipc: NODE }, /ipc: cannot be NODE/],
-  ];
-  for (const [what, options, says] of refusedPods) {
-    it(`refuses a pod with ${what}`, async () => {
-      const config = podConfig(bed, 'refused', userns(options));
-      const { code, details } = await refusal(bed.daemon.client.runtime.runPodSandbox({ config }));
-      expect(code, details).to.equal(status.INVALID_ARGUMENT);
-      expect(details).to.match(says);
-    });
-  }
-
-  const other = { ...usernsOptions, uids: [{ ...mapping, hostId: 300_000 }] };
-  const volume = { containerPath: '/data', hostPath: '/tmp' };
-  const refusedContainers: readonly (readonly [string, ContainerConfig, RegExp])[] = [
-    [
-      'other maps than its pod',
-      { linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions: other } } } },
-      /same as the sandbox'.*200000/,
-    ],
-    [
-      'the namespace of the host',
-      { linux: { securityContext: { namespaceOptions: { pid: CONTAINER, usernsOptions: { mode: NODE } } } } },
-      /same as the sandbox'/,
-    ],
-    [
-      'a user who is not mapped',
-      { linux: { securityContext: { runAsUser: { value: 65_536n } } } },
-      /user 65536: is not mapped/,
-    ],
-    [
-      'a group that is not mapped',
-      { linux: { securityContext: { supplementalGroups: [70_000n] } } },
-      /group 70000: is not mapped/,
-    ],
-    [
-      'a volume with maps of users alone',
-      { mounts: [{ ...volume, uidMappings: [mapping] }] },
-      /gidMappings: must not/,
-    ],
-    [
-      'recursive read-only that is not read-only',
-      { mounts: [{ ...volume, recursiveReadOnly: true }] },
-      /recursive_read_only: needs readonly/,
-    ],
-    [
-      'recursive read-only that is not private',
-      {
-        mounts: [
-          {
-            ...volume,
-            readonly: true,
-            recursiveReadOnly: true,
-            propagation: MountPropagation.PROPAGATION_HOST_TO_CONTAINER,
-          },
-        ],
-      },
-      /recursive_read_only: needs private propagation/,
-    ],
-  ];
-  for (const [what, more, says] of refusedContainers) {
-    it(`refuses a container with ${what}`, async () => {
-      const { code, details } = await refusal(
-        createContainer(bed, pod, containerConfig(bed, 'refused', 'true', more)),
-      );
-      expect(code, details).to.equal(status.INVALID_ARGUMENT);
-      expect(details).to.match(says);
-    });
-  }
 });
 
 describe('a user namespace with a CNI network', () => {
