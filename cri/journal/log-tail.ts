@@ -33,9 +33,14 @@ async function readEnd(file: string): Promise<string> {
   }
 }
 
-/** `TIME STREAM P|F TEXT`; control characters would reach somebody's terminal. */
+/** `TIME STREAM P|F TEXT` */
 function textOfLine(line: string): string {
   const text = /^\S+ (?:stdout|stderr) [PF] (.*)$/.exec(line)?.[1] ?? line;
+  return harmless(text).slice(0, maxLineLength);
+}
+
+/** What others wrote, without the control characters that would do something to a terminal; tabs stay. */
+export function harmless(text: string): string {
   // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd').slice(0, maxLineLength);
+  return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, '\ufffd');
 }

@@ -1,9 +1,11 @@
 import type { JournalEntry } from './entry.js';
+import { harmless } from './log-tail.js';
 import { type ExplainedLife, type Explanation, nameOf } from './why.js';
 
 /** An explanation for people: the cause first, then every life with its stages. */
 export function printExplanation({ cause, lives }: Explanation): string {
-  return `${[cause, ...lives.flatMap((life) => ['', ...printLife(life)])].join('\n')}\n`;
+  const lines = [cause, ...lives.flatMap((life) => ['', ...printLife(life)])];
+  return `${lines.map(harmless).join('\n')}\n`;
 }
 
 function printLife({ subject, state, entries, log }: ExplainedLife): string[] {
@@ -50,7 +52,7 @@ function printFailure({
     systemCall &&
     `${systemCall.syscall}${systemCall.path === undefined ? '' : ` ${systemCall.path}`}: ${systemCall.errno}`;
   return [
-    ...detail('error', sentence),
+    ...detail('error', sentence.replace(/\s*\n\s*/g, ' ')),
     ...detail('code', reason === undefined ? code : `${code}, ${reason}`),
     ...detail('plan step', step ?? ''),
     ...detail('system call', call ?? ''),

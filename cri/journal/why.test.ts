@@ -103,6 +103,12 @@ describe('the answer to why', () => {
       expect(await ask(question, run).catch((error: unknown) => error)).to.have.property('code', code);
   });
 
+  it('is one line, and nothing of it reaches the terminal as a command', async () => {
+    const said = { ...failure('CNI said\n  \u001b[2Jno'), note: 'a\u0007' };
+    const [first] = printExplanation(await ask('web', { ...run, ...said })).split('\n');
+    expect(first).to.equal('pod web: run pod sandbox failed: CNI said \ufffd[2Jno');
+  });
+
   it('prints a life', async () => {
     const details = { ...failure('no'), durationMs: 12_345.6, stagesMs: { plan: 1.234 } };
     const text = printExplanation(await ask('main', { of: 'main', what: 'start container', ...details }));

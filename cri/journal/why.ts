@@ -63,7 +63,7 @@ export function causeOf(lives: readonly ExplainedLife[]): string {
     return entry === undefined ? [] : [{ life, entry }];
   });
   const latest = troubles.sort((one, other) => one.entry.atMs - other.entry.atMs).at(-1);
-  if (latest !== undefined) return sentenceOf(latest.entry, latest.life);
+  if (latest !== undefined) return sentenceOf(latest.entry, latest.life).replace(/\s*\n\s*/g, ' ');
   return (
     lives
       .map(({ subject, state, entries }) => {
