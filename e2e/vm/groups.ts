@@ -15,10 +15,11 @@ const mocha = (...files: readonly string[]): string =>
     ...files.map((file) => `'dist/${file}'`),
   ].join(' ');
 
+/** The files of a capability: NAME.e2e.ts, NAME-MORE.e2e.ts. */
 const endToEnd = (name: string, shows: string, limitSeconds = 60): Group => ({
   name,
   shows,
-  command: mocha(`e2e/${name}.e2e.js`),
+  command: mocha(`e2e/${name}{,-*}.e2e.js`),
   limitSeconds,
 });
 
@@ -54,8 +55,10 @@ export const groups: readonly Group[] = [
   endToEnd('restart', 'the daemon killed and restarted, another boot', 120),
   endToEnd('kill', 'the daemon killed at random moments', 120),
   endToEnd('inside', 'container processes that mean harm'),
-  endToEnd('hostile', 'requests that mean harm'),
+  endToEnd('hostile', 'requests and images that mean harm', 120),
   endToEnd('logs', 'logs, rotation, a full disk'),
   endToEnd('network', 'the built-in network and CNI plugins'),
   endToEnd('user-namespaces', 'pods in user namespaces'),
+  endToEnd('semantics', 'what containers may ask for besides'),
+  endToEnd('conformance', 'calls that the validation suite never makes'),
 ];
