@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
@@ -132,6 +132,20 @@ describe('changing resources', function () {
       }
     });
 
+    it('leaves everything as it was when the change cannot be kept on disk', async () => {
+      const before = { memoryLimitInBytes: 64n * MiB, cpuShares: 512n };
+      const container = await run('unkept', before);
+      const old = await cgroupFiles(container, limitFiles);
+      const obstacle = path.join(bed.daemon.instance.root, 'containers', container.id, 'state.json');
+      await mkdir(obstacle);
+      await refusal(update(container.id, { memoryLimitInBytes: 200n * MiB, cpuShares: 99n }));
+      expect(await cgroupFiles(container, limitFiles)).to.deep.equal(old);
+      expect(await resourcesOf(container.id)).to.include(before);
+      await rmdir(obstacle);
+      await update(container.id, { cpuShares: 99n });
+      expect(await resourcesOf(container.id)).to.include({ ...before, cpuShares: 99n });
+    });
+
     it('keeps the score for the case that memory runs out: it is that of the living process', async () => {
       const container = await run('score', { oomScoreAdj: 500n });
       await update(container.id, { oomScoreAdj: 900n, cpuShares: 300n });
@@ -142,8 +156,8 @@ describe('changing resources', function () {
 
     it('takes control files by name with cgroup v2, and says so where there is none', async () => {
       const container = await run('unified', {});
-      const call = update(container.id, { unified: { 'memory.high': String(64n * MiB) } });
       const isV2 = 'memory.high' in (await cgroupFiles(container, ['memory.high']));
+      const call = update(container.id, { unified: { 'memory.high': String(64n * MiB) } });
       if (isV2) {
         await call;
         expect((await resourcesOf(container.id))?.unified).to.deep.equal({
