@@ -129,6 +129,15 @@ describe('crictl', function () {
     expect(await crictl('statsp')).to.contain(pod.slice(0, 13));
   });
 
+  it('metricdescs, metricsp', async () => {
+    const descriptors = (await json('metricdescs'))['descriptors'] as Json[];
+    expect(descriptors.map(({ name }) => name)).to.include('container_cpu_usage_seconds_total');
+    const pods = (await json('metricsp'))['podMetrics'] as Json[];
+    const ours = pods.find(({ podSandboxId }) => podSandboxId === pod);
+    const [metrics] = ours?.['containerMetrics'] as Json[];
+    expect(metrics?.['containerId']).to.equal(container);
+  });
+
   it('update', async () => {
     await crictl('update', '--cpu-share', '256', '--memory', String(96 << 20), container);
     const { status } = await json('inspect', container);
