@@ -124,6 +124,45 @@ describe('a container with a target', () => {
     expect((await statusOf(bed, debug.id)).state).to.equal(ContainerState.CONTAINER_RUNNING);
   });
 
+  it('joins it in a pod with a user namespace, with volumes out of images', async function () {
+    const { runtimeHandlers } = await bed.daemon.client.runtime.status({});
+    if (runtimeHandlers[0]?.features?.userNamespaces !== true) return void this.skip();
+    const ids = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
+    const usernsOptions = { mode: NamespaceMode.POD, uids: ids, gids: ids };
+    const options = { pid: NamespaceMode.CONTAINER, usernsOptions };
+    const mapped = await runPod(bed, 'mapped', { linux: { securityContext: { namespaceOptions: options } } });
+    const app = await runContainer(
+      bed,
+      mapped,
+      containerConfig(bed, 'app', 'exec sleep 1000', {
+        linux: { securityContext: { namespaceOptions: options } },
+      }),
+    );
+    const debug = await runContainer(
+      bed,
+      mapped,
+      containerConfig(bed, 'debug', 'exec sleep 1000', {
+        linux: {
+          securityContext: {
+            namespaceOptions: { ...options, pid: NamespaceMode.TARGET, targetId: app.id },
+          },
+        },
+        mounts: [
+          { containerPath: '/volume', readonly: true, image: { image: bed.image }, imageSubPath: 'bin' },
+        ],
+      }),
+    );
+    expect(await namespace(debug.id)).to.equal(await namespace(app.id));
+    const { stdout } = await exec(
+      bed,
+      debug.id,
+      'id -u; stat -c %u /volume/busybox; kill -0 1 && echo reached',
+    );
+    expect(stdout).to.equal('0\n0\nreached\n');
+    await bed.daemon.client.runtime.stopContainer({ containerId: app.id, timeout: 0n });
+    expect((await exitOf(bed, debug.id)).exitCode).to.equal(137);
+  });
+
   it('is refused without one that runs in the same pod', async () => {
     const other = await runPod(bed, 'other');
     const elsewhere = await runContainer(bed, other, containerConfig(bed, 'elsewhere', 'exec sleep 1000'));
