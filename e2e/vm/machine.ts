@@ -70,10 +70,11 @@ function machineArguments({ disk, directory, socket }: Places): readonly string[
   ];
 }
 
+// On a busy host the kernel finds its timer dead at start, and devices appear later than systemd waits for.
 const kernelArguments = [
   `root=PARTUUID=${rootPartition}`,
   ...['rootwait', 'rw', 'console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off'],
-  ...['apparmor=1', 'systemd.show_status=0'],
+  ...['apparmor=1', 'systemd.show_status=0', 'no_timer_check', 'systemd.default_device_timeout_sec=900'],
 ];
 
 function drive(name: string, file: string): readonly string[] {
