@@ -35,13 +35,14 @@ export async function forwardUrl(
   return (await daemon.client.runtime.portForward({ podSandboxId, port: [...port] })).url;
 }
 
-/** Cgroups of commands that are executed in the container. */
+/** Paths of the cgroups of commands that are executed in the container. */
 export async function execCgroups({ daemon }: Bed, { id }: Workload): Promise<readonly string[]> {
   const found: string[] = [];
   for (const hierarchy of await cgroupHierarchies()) {
     const parent = path.join(hierarchy, daemon.instance.cgroupParent);
     const below = await readdir(parent, { recursive: true }).catch(() => []);
-    found.push(...below.filter((name) => name.includes(id) && path.basename(name).startsWith('exec-')));
+    const execs = below.filter((name) => name.includes(id) && path.basename(name).startsWith('exec-'));
+    found.push(...execs.map((name) => path.join(parent, name)));
   }
   return found;
 }

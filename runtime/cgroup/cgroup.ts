@@ -199,6 +199,19 @@ export class FsCgroup implements Cgroup {
     };
   }
 
+  async sweepExecs(): Promise<void> {
+    const base = this.directories.get('') ?? this.directories.get('freezer');
+    const names = base === undefined ? [] : await readdir(base).catch(() => []);
+    for (const name of names) {
+      if (base === undefined || !/^exec-[0-9a-f]{12}$/.test(name)) continue;
+      try {
+        fileBatchSync([{ op: 'rmdir', path: join(base, name), missingOk: true }]);
+      } catch (error) {
+        if (!isErrno(error, 'EBUSY', 'ENOTEMPTY')) throw error;
+      }
+    }
+  }
+
   async destroy(): Promise<void> {
     if (this.removeEmpty()) return;
     await this.kill();

@@ -70,8 +70,10 @@ export interface Cgroup {
   isFrozen(): Promise<boolean>;
   /** Waits until no process is left (populated 0, or polling procs on pure v1). */
   untilEmpty(signal: AbortSignal): Promise<void>;
-  /** A sub-cgroup for one exec, in the unified tree or the freezer hierarchy only. */
+  /** A sub-cgroup for one exec, `exec-` and 12 hex digits, in the unified tree or the freezer hierarchy only. */
   createExec(name: string): Promise<ExecCgroup>;
+  /** Removes those that nobody lives in: of a daemon that died before it told the monitor of one. */
+  sweepExecs(): Promise<void>;
   /** Kills whatever still is in it, then removes it; gone is success. */
   destroy(): Promise<void>;
   /** Removes the tree with everything below it; gone is success. @throws FailedPrecondition while processes are left */

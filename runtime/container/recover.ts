@@ -167,6 +167,7 @@ async function takeOver(
   const cgroup = room.deps.cgroups.open(live.value.cgroupPath);
   if (paused && live.value.state.phase === 'running') room.apply(live, { event: 'paused' });
   else if (await cgroup.isFrozen()) await cgroup.thaw();
+  await cgroup.sweepExecs();
   followExit(room, live, adopted.monitor);
 }
 
