@@ -41,8 +41,11 @@ if [ "${1:-}" = --inside ]; then
 fi
 
 bash hack/setup/go-tools.sh kubernetes etcd
+# One at a time: the second would take for the machine's settings what the first one's kubelet wrote.
+exec 9>"$cache/.e2e-kubelet.lock"
+flock -n 9 || step 'waiting for another run' flock 9
 declare -A before
 for name in "${settings[@]}"; do before[$name]="$(<"/proc/sys/$name")"; done
 trap put_back EXIT
 # Whatever runs is gone with the first process of the pid namespace.
-unshare --net --mount --pid --fork --kill-child --mount-proc bash "$0" --inside "$@"
+unshare --net --mount --pid --fork --kill-child --mount-proc bash "$0" --inside "$@" 9>&-

@@ -5,6 +5,7 @@ import { lifecycleSuite } from './lifecycle.suite.js';
 import { probesSuite } from './probes.suite.js';
 import { resourcesSuite } from './resources.suite.js';
 import { restartsSuite } from './restarts.suite.js';
+import { securitySuite } from './security.suite.js';
 import { statsSuite } from './stats.suite.js';
 import { upkeepSuite } from './upkeep.suite.js';
 import { volumesSuite } from './volumes.suite.js';
@@ -27,6 +28,7 @@ describe('a cluster', () => {
   describe('probes', () => probesSuite(of));
   describe('volumes', () => volumesSuite(of));
   describe('resources', () => resourcesSuite(of));
+  describe('security', () => securitySuite(of));
   describe('access', () => accessSuite(of));
   describe('figures', () => statsSuite(of));
   describe('upkeep', () => upkeepSuite(of));
