@@ -21,8 +21,9 @@ import {
 import { awaitLine, awaitLog } from './container-log.js';
 import { leftovers } from './instance.js';
 import { tool } from './places.js';
+import { slowness } from './slowness.js';
 
-const signal = (): AbortSignal => AbortSignal.timeout(60_000);
+const signal = (): AbortSignal => AbortSignal.timeout(60_000 * slowness);
 const counter =
   'echo kept >/kept; echo shared >/dev/shm/shared; i=0; while :; do i=$((i+1)); echo "count $i"; sleep 0.05; done';
 
