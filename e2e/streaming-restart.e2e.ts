@@ -69,7 +69,7 @@ describe('streaming across restarts', function () {
 
   it('ends what was executed when the daemon is killed', async () => {
     const target = await runContainer(bed, pod, containerConfig(bed, 'target', ['sleep', '3600']));
-    const script = 'sleep 3600 & echo got it; sleep 3600';
+    const script = '(trap "" HUP; sleep 3600) & echo got it; sleep 3600';
     const sessions = [];
     for (const wanted of [
       { stdin: true, stdout: true, stderr: true },

@@ -15,6 +15,9 @@
 #define HELPER_FDS_MAX (LAUNCH_FD_PASSED + FRAME_MAX_FDS + 1)
 #define KILL_TICK_MS 10u
 #define KILL_MS 2000u
+/* For so long what a command leaves can still be killed: one that dies of its terminal's hang-up ends before
+ * its client is known to have gone. */
+#define LINGER_MS 1000u
 
 struct exec {
     bool used;
@@ -23,6 +26,7 @@ struct exec {
     bool reaped;
     bool killing; /* its cgroup is being killed until kill_until */
     uint64_t kill_until;
+    uint64_t over_at; /* 0: its process lives */
     struct client_ref client;
     uint32_t request;
     pid_t launcher; /* 0: reaped */
@@ -327,7 +331,7 @@ static void send_exited(const struct exec *exec) {
 
 /* Kills what is left where that was asked for, and removes the empty cgroup. False: later again. */
 static bool clean_up(struct exec *exec, uint64_t now) {
-    bool last_time = !exec->killing || now >= exec->kill_until;
+    bool last_time = now >= (exec->killing ? exec->kill_until : exec->over_at + LINGER_MS);
     if (exec->killing && exec->cgroup >= 0 && !cgroup_kill_dir(exec->cgroup) && !last_time)
         return false;
     /* EBUSY: a process that it left in the background, or one that is not quite dead. */
@@ -342,17 +346,21 @@ static void maybe_over(struct exec *exec) {
         send_exited(exec);
     exec->started = false;
     uint64_t now = monotonic_ms();
+    if (exec->over_at == 0)
+        exec->over_at = now;
+    uint64_t again = exec->killing ? now + KILL_TICK_MS : exec->over_at + LINGER_MS;
     if (clean_up(exec, now))
         release(exec);
-    else if (tick > now + KILL_TICK_MS)
-        tick = now + KILL_TICK_MS;
+    else if (tick > again)
+        tick = again;
 }
 
 static void kill_exec(struct exec *exec) {
     uint64_t now = monotonic_ms();
     exec->killing = true;
     exec->kill_until = now + KILL_MS;
-    if (exec->cgroup < 0 || !cgroup_kill_dir(exec->cgroup))
+    bool killed = exec->cgroup >= 0 && cgroup_kill_dir(exec->cgroup);
+    if (!killed || exec->over_at != 0)
         tick = now + KILL_TICK_MS;
     kill_process(exec);
 }
@@ -394,9 +402,9 @@ void exec_tick(uint64_t now) {
     tick = NO_DEADLINE;
     for (uint32_t i = 0; i < MONITOR_EXECS && used_count > 0; i++) {
         struct exec *exec = &execs[i];
-        if (!exec->used || !exec->killing)
+        if (!exec->used)
             continue;
-        if (exec->cgroup >= 0 && now < exec->kill_until && !cgroup_kill_dir(exec->cgroup))
+        if (exec->killing && exec->cgroup >= 0 && now < exec->kill_until && !cgroup_kill_dir(exec->cgroup))
             tick = now + KILL_TICK_MS;
         maybe_over(exec);
     }
