@@ -110,9 +110,7 @@ export interface Binding {
   readFilesSync(paths: readonly string[]): readonly (string | SystemError)[];
   processCounts(
     directories: readonly string[],
-  ): Promise<
-    readonly (readonly [processes: number, descriptors: number, sockets: number] | undefined)[]
-  >;
+  ): Promise<readonly (readonly [processes: number, descriptors: number, sockets: number] | undefined)[]>;
   fileBatch(...columns: FileColumns): Promise<void>;
   fileBatchSync(...columns: FileColumns): void;
   openRemoval(parent: string, name: string): Walk;
@@ -124,6 +122,7 @@ export interface Binding {
   ): Promise<{ readonly bytes: bigint; readonly inodes: bigint } | undefined>;
   endUsage(walk: Walk): void;
   syncFilesystem(path: string): Promise<void>;
+  addInodeFlags(path: string, flags: number): void;
   statFilesystem(path: string): {
     readonly type: number;
     readonly blockSize: number;

@@ -10,6 +10,7 @@ import {
   mount,
   readFiles,
   removeTree,
+  spreadSubdirectories,
   statFilesystem,
   syncFilesystem,
   umount,
@@ -265,6 +266,20 @@ describe('file batches', () => {
       const given = await diskUsage('/usr', AbortSignal.abort()).catch((error: unknown) => error);
       expect(given).to.include({ name: 'AbortError' });
       expect(openDescriptors()).to.equal(before);
+    });
+  });
+
+  describe('spreadSubdirectories', () => {
+    const EXT4 = 0xef53;
+    it('marks a directory of ext4', function () {
+      if (statFilesystem(scratch).type !== EXT4) return this.skip(); // needs a temporary directory on ext4
+      spreadSubdirectories(scratch);
+      expect(execFileSync('lsattr', ['-d', scratch], { encoding: 'utf8' }).split(' ')[0]).to.contain('T');
+    });
+
+    it('leaves alone what knows no such mark, and names what is not there', () => {
+      spreadSubdirectories('/proc/self');
+      expect(() => spreadSubdirectories(at('nothing'))).to.throw(SystemError, /ENOENT/);
     });
   });
 

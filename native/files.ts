@@ -146,3 +146,20 @@ export function statFilesystem(path: string): {
 } {
   return binding.statFilesystem(path);
 }
+
+const FS_TOPDIR_FL = 0x20000;
+
+/**
+ * Asks the file system to keep what lies in each subdirectory together, and apart from the other subdirectories
+ * (`chattr +T`, man 1 chattr). ext4 looks for a free inode near a directory's own, and steps over each that was deleted
+ * in the last minute: where directories come and go, that is most of the cost of a new file, unless they lie apart.
+ * A file system that knows no such flag is left as it is.
+ */
+export function spreadSubdirectories(directory: string): void {
+  try {
+    binding.addInodeFlags(directory, FS_TOPDIR_FL);
+  } catch (error) {
+    const unknown = ['ENOTTY', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS', 'EPERM'];
+    if (!(error instanceof SystemError) || !unknown.includes(error.code)) throw error;
+  }
+}

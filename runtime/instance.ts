@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { closeFd, openat2, removeTree, tryFlock } from '../native/index.js';
+import { closeFd, openat2, removeTree, spreadSubdirectories, tryFlock } from '../native/index.js';
 import type { Logger } from './base/logger.js';
 import { RuntimeError, isErrno } from './errors.js';
 
@@ -32,6 +32,7 @@ export async function openInstance({
   for (const directory of [root, path.join(root, 'pods'), path.join(root, 'containers')]) {
     await mkdir(directory, { recursive: true, mode: 0o700 });
   }
+  spreadSubdirectories(path.join(root, 'pods'));
   await mkdir(state, { recursive: true, mode: 0o700 });
   const lock = openat2(AT_FDCWD, path.join(root, 'lock'), {
     flags: constants.O_RDWR | constants.O_CREAT,

@@ -142,8 +142,8 @@ class FileBatch : public Work {
     size_t index_ = 0;
 };
 
-// (kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient: number[]); nothing
-// where an exception is pending.
+// (kinds: number[], paths: string[], texts: (string | Uint8Array)[], modes: number[], lenient: number[]);
+// nothing where an exception is pending.
 std::optional<std::vector<Operation>> operations_of(const Napi::CallbackInfo &info) {
     Args args(info);
     std::vector<int64_t> kinds = args.integers(0);

@@ -1,5 +1,7 @@
 #include <cerrno>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -52,11 +54,32 @@ Napi::Value stat_filesystem(const Napi::CallbackInfo &info) {
     return result;
 }
 
+// addInodeFlags(path, flags): as they are, and these.
+Napi::Value add_inode_flags(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    Args args(info);
+    std::string path = args.text(0);
+    const int64_t added = args.integer(1);
+    if (!args.ok())
+        return env.Undefined();
+    UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (!fd)
+        return throw_errno(env, "open", path);
+    int flags = 0;
+    if (ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) < 0)
+        return throw_errno(env, "ioctl FS_IOC_GETFLAGS", path);
+    flags |= static_cast<int>(added);
+    if (ioctl(fd.get(), FS_IOC_SETFLAGS, &flags) < 0)
+        return throw_errno(env, "ioctl FS_IOC_SETFLAGS", path);
+    return env.Undefined();
+}
+
 } // namespace
 
 void define_filesystem(Napi::Object exports) {
     define<sync_filesystem>(exports, "syncFilesystem");
     define<stat_filesystem>(exports, "statFilesystem");
+    define<add_inode_flags>(exports, "addInodeFlags");
 }
 
 } // namespace podwright

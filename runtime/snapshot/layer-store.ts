@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
@@ -58,6 +59,8 @@ export class DiskLayerStore implements LayerStore {
   private readonly publishing = new KeyedLock();
   private readonly fileSync: FilesystemSync;
   private lastName: number;
+  /** Where a directory lies on the disk may depend on its name: no two daemons start in the same place. */
+  private readonly salt = randomBytes(4).toString('hex');
 
   constructor(
     private readonly options: LayerStoreOptions,
@@ -111,7 +114,7 @@ export class DiskLayerStore implements LayerStore {
   async prepare(ingest: LayerIngest): Promise<PreparedLayer> {
     this.lastName += 1;
     const name = String(this.lastName);
-    const directory = path.join(this.options.layout.ingest, name);
+    const directory = this.ingestPath(name);
     try {
       const extracted = await this.unpack(ingest, directory);
       const prepared = {
@@ -160,11 +163,15 @@ export class DiskLayerStore implements LayerStore {
     const unpacked = this.unpacked.get(prepared);
     if (unpacked === undefined) return;
     this.unpacked.delete(prepared);
-    await removeTree(this.ingestPath(unpacked));
+    await removeTree(this.ingestPath(unpacked.name));
   }
 
-  private ingestPath({ name }: Unpacked): string {
-    return path.join(this.options.layout.ingest, name);
+  private ingestPath(name: string): string {
+    return path.join(this.options.layout.ingest, this.ingestName(name));
+  }
+
+  private ingestName(name: string): string {
+    return `${name}-${this.salt}`;
   }
 
   async commit(layers: readonly PreparedLayer[]): Promise<void> {
@@ -186,7 +193,7 @@ export class DiskLayerStore implements LayerStore {
     const { name, ingest, extracted } = unpacked;
     const { unpackerPath, layout } = this.options;
     const below = extracted.opaqueRoot ? [] : this.chainBelow(ingest, others);
-    const directory = path.join(this.ingestPath(unpacked), LAYER_CONTENT);
+    const directory = path.join(this.ingestPath(name), LAYER_CONTENT);
     const root = await fixImplied({
       unpackerPath,
       directory,
@@ -209,7 +216,7 @@ export class DiskLayerStore implements LayerStore {
       opaqueRoot: extracted.opaqueRoot,
       root,
     };
-    const file = path.join(this.ingestPath(unpacked), LAYER_RECORD);
+    const file = path.join(this.ingestPath(name), LAYER_RECORD);
     await fileBatch([{ op: 'replace', path: file, data: JSON.stringify(record), mode: 0o600 }]);
     return { name, record };
   }
@@ -229,7 +236,7 @@ export class DiskLayerStore implements LayerStore {
   private lowerAnywhere(layer: Layer, others: ReadonlyMap<string, Layer>): LowerDirectory {
     const { name, record } = layer;
     if (others.get(record.chainId) !== layer) return this.lowerDirectory(layer);
-    return { directoryFd: this.ingestFd, name: `${name}/${LAYER_CONTENT}` };
+    return { directoryFd: this.ingestFd, name: `${this.ingestName(name)}/${LAYER_CONTENT}` };
   }
 
   /** The rename that makes a layer visible; or its end, if somebody else was faster. */
@@ -246,7 +253,7 @@ export class DiskLayerStore implements LayerStore {
     this.table.add(layer); // first, so that the parent is not removed meanwhile
     try {
       failpoint('snapshot.commit.before-rename');
-      await rename(path.join(layout.ingest, layer.name), path.join(layout.layers, layer.name));
+      await rename(this.ingestPath(layer.name), path.join(layout.layers, layer.name));
       failpoint('snapshot.commit.after-rename');
     } catch (error) {
       this.table.delete(layer.record.chainId);

@@ -1,6 +1,6 @@
 import { readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
-import { fileBatch, readFiles, removeTree } from '../../native/index.js';
+import { fileBatch, readFiles, removeTree, spreadSubdirectories } from '../../native/index.js';
 import type { Logger } from '../base/logger.js';
 import { messageOf } from '../errors.js';
 import { layerRecordSchema, type Layer } from './layer-table.js';
@@ -22,6 +22,7 @@ export async function recoverLayers(layout: Layout, logger: Logger): Promise<Rec
     mkdir(path.join(layout.layers, EMPTY_LAYER), 0o700),
     mkdir(path.join(layout.layers, EMPTY_LAYER, LAYER_CONTENT), 0o755),
   ]);
+  for (const directory of Object.values(layout)) spreadSubdirectories(directory as string);
   const names = (await readdir(layout.layers)).filter((name) => name !== EMPTY_LAYER);
   const texts = await readFiles(names.map((name) => path.join(layout.layers, name, LAYER_RECORD)));
   const candidates = names.map((name, index) => parseLayer(name, texts[index]));
