@@ -62,8 +62,8 @@ export async function startNode({ kubeconfig, settings }: NodeOptions = {}): Pro
   }
 }
 
-/** The cgroups of all pods and of the classes of pods are the kubelet's to keep. */
-const keptCgroup = /\/kubepods(\/besteffort|\/burstable)?$/;
+/** The cgroups of pods and of their classes are the kubelet's: it may end before it has removed the last ones. */
+const keptCgroup = /\/kubepods(\/besteffort|\/burstable)?(\/pod[^/]+)?$/;
 
 /** @throws Error naming what Podwright has left of the pods that the kubelet ended */
 async function expectNothingLeft(daemon: Daemon): Promise<void> {
