@@ -1,6 +1,7 @@
 import type { Hash } from 'node:crypto';
 import { rename, rm, type FileHandle } from 'node:fs/promises';
 import { algorithmOf, finishDigest, startDigest, type Digest } from '../base/digest.js';
+import { countYoungBytes } from '../base/young-garbage.js';
 import { RuntimeError, wrapError } from '../errors.js';
 import type { Ingest } from './types.js';
 
@@ -68,6 +69,7 @@ export class FileIngest implements Ingest {
     this.received += chunk.length;
     if (this.received > this.file.size) throw this.wrong(`more than the ${this.file.size} bytes announced`);
     this.hash.update(chunk);
+    countYoungBytes(chunk.length);
     this.waiting.push(chunk);
     this.waitingBytes += chunk.length;
     this.writing ??= this.writeWaiting();
