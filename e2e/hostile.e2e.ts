@@ -356,8 +356,13 @@ describe('a hostile request', function () {
     ['user "a b"', security({ runAsUsername: 'a b' }), INVALID_ARGUMENT, /a b/],
     ['user "a:b:c"', security({ runAsUsername: 'a:b:c' }), INVALID_ARGUMENT, /colon/],
     ['user "root\\n"', security({ runAsUsername: 'root\n' }), INVALID_ARGUMENT, /run_as_username/],
-    ['user "nosuchuser"', security({ runAsUsername: 'nosuchuser' }), NOT_FOUND, /nosuchuser.*passwd/],
-    ['group "nosuchgroup"', security({ runAsUsername: 'root:nosuchgroup' }), NOT_FOUND, /nosuchgroup.*group/],
+    ['user "nosuchuser"', security({ runAsUsername: 'nosuchuser' }), INVALID_ARGUMENT, /nosuchuser.*passwd/],
+    [
+      'group "nosuchgroup"',
+      security({ runAsUsername: 'root:nosuchgroup' }),
+      INVALID_ARGUMENT,
+      /nosuchgroup.*group/,
+    ],
     ['a group without a user', security({ runAsGroup: { value: 5n } }), INVALID_ARGUMENT, /run_as_group/],
     [
       'group -1',
@@ -381,7 +386,7 @@ describe('a hostile request', function () {
     [
       'a seccomp profile that is not there',
       security({ seccomp: { profileType: 2, localhostRef: '/no/such.json' } }),
-      NOT_FOUND,
+      FAILED_PRECONDITION,
       /\/no\/such\.json/,
     ],
     [
