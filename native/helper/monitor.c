@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CREATE_TIMEOUT_MS 10000
 #define OOM_SCORE_PATH "/proc/self/oom_score_adj"
 #define EARLY_DEATHS 64u
 
@@ -243,10 +242,13 @@ static void run(void) {
     attach_close_all();
 }
 
-/* The daemon's first frame; false if it does not come in time, or is not CREATE. */
+/* The daemon's first frame, however late; false if the daemon leaves, or sends something else than CREATE. */
 static bool receive_create(struct client_ref client, struct request *request) {
     struct pollfd wait = {.fd = MONITOR_SOCKET_FD, .events = POLLIN};
-    if (poll(&wait, 1, CREATE_TIMEOUT_MS) != 1 || client_receive(client.index, request) != 1)
+    while (poll(&wait, 1, -1) < 0)
+        if (errno != EINTR)
+            return false;
+    if (client_receive(client.index, request) != 1)
         return false;
     if (request->frame.type == FRAME_CREATE)
         return true;
