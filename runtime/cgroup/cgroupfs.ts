@@ -108,6 +108,7 @@ export class CgroupfsDriver implements CgroupDriver {
   /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */
   private async makeLeaf(cgroupPath: string, operations: readonly FileOperation[]): Promise<void> {
     try {
+      this.delegateAgain(path.posix.dirname(cgroupPath));
       fileBatchSync(operations);
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
@@ -143,6 +144,15 @@ export class CgroupfsDriver implements CgroupDriver {
       fileBatchSync(this.emptyCpusets(level));
     }
     this.delegate(parent);
+  }
+
+  /** A parent that somebody else made may hand nothing down. Where it cannot, the limits that need it say so. */
+  private delegateAgain(parent: string): void {
+    try {
+      this.delegate(parent);
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) throw error;
+    }
   }
 
   /** On v2 a level must hand its controllers down before its children have their files. */
