@@ -8,6 +8,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { awaitChange } from './await-change.js';
 import { connectCri, type CriClient } from './cri-client.js';
+import { eventually } from './eventually.js';
 import { enterBox, leftovers, makeBox, removeInstance, type Instance } from './instance.js';
 import { cniPlugins, repository, tool } from './places.js';
 import { slowness } from './slowness.js';
@@ -189,7 +190,11 @@ export class Daemon implements AsyncDisposable {
         const code = await this.stop();
         if (code !== 0) throw new Error(`the daemon ended with ${code} after SIGTERM`);
       }
-      const left = await this.leftovers();
+      // The kernel takes the interfaces of a namespace down in its own time.
+      const left = await eventually(
+        () => this.leftovers(),
+        (names) => names.length === 0,
+      );
       if (left.length > 0) throw new Error(`left behind:\n${left.join('\n')}`);
     } finally {
       await this.destroy();

@@ -73,8 +73,7 @@ describe('streaming', function () {
           [33, 7],
         ] as const) {
           session.resize(columns, rows);
-          session.stdin.write('\n');
-          await awaitText(session.stdout, `${rows} ${columns}`);
+          await awaitSize(session, `${rows} ${columns}`);
         }
         session.stdin.write('\x04');
         await awaitText(session.stdout, '/dev/');
@@ -302,6 +301,21 @@ describe('idle streaming sessions', function () {
 });
 
 /** Reads until the text has come; what is behind it in the same chunk is dropped. */
+/** Asks until the terminal has the size: the input is not held up for a resize that was sent before. */
+async function awaitSize({ stdin, stdout }: CommandSession, size: string): Promise<void> {
+  let seen = '';
+  stdin.write('\n');
+  for await (const chunk of stdout.iterator({ destroyOnReturn: false })) {
+    seen += (chunk as Buffer).toString();
+    if (seen.includes(size)) return;
+    if (/\d+ \d+\r?\n/.test(seen)) {
+      seen = '';
+      stdin.write('\n');
+    }
+  }
+  throw new Error(`the terminal never had the size ${size}`);
+}
+
 async function awaitText(from: Readable, text: string): Promise<void> {
   let seen = '';
   for await (const chunk of from.iterator({ destroyOnReturn: false })) {
