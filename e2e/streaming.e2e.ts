@@ -308,7 +308,8 @@ async function awaitSize({ stdin, stdout }: CommandSession, size: string): Promi
   for await (const chunk of stdout.iterator({ destroyOnReturn: false })) {
     seen += (chunk as Buffer).toString();
     if (seen.includes(size)) return;
-    if (/\d+ \d+\r?\n/.test(seen)) {
+    // stty complains of a terminal that has no size yet.
+    if (/(\d+ \d+|stty:.*)\r?\n/.test(seen)) {
       seen = '';
       stdin.write('\n');
     }
