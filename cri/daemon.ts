@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import type { Logger } from '../runtime/base/logger.js';
 import { messageOf } from '../runtime/errors.js';
 import { type RuntimeOptions, openRuntime } from '../runtime/index.js';
+import { collectGarbage } from './collect-garbage.js';
 import { type Config, type ConfigSources, loadConfig } from './config.js';
 import { CpuRates } from './cpu-rates.js';
 import { ContainerEvents } from './events/container-events.js';
@@ -59,6 +60,7 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
   // Baseline code at once, from here on: an idle node's daemon runs its paths too seldom for V8 to compile them by
   // itself. What ran until now runs once, and its code would cost 3 MiB.
   setFlagsFromString('--always-sparkplug');
+  collectGarbage();
 }
 
 async function openJournal({ state }: Config, log: Logger): Promise<Journal> {
