@@ -64,6 +64,28 @@ describe('the plan of a restore', () => {
     expect(encodePlan(plan).length).to.be.greaterThan(100);
   });
 
+  it('makes a cgroup namespace after the cgroup was joined, where the container has one of its own', () => {
+    const withCgroup = (path?: string): Spec => ({
+      ...spec,
+      linux: {
+        ...spec.linux,
+        namespaces: [
+          ...(spec.linux?.namespaces ?? []),
+          path === undefined ? { type: 'cgroup' } : { type: 'cgroup', path },
+        ],
+      },
+    });
+    const { child } = compile(withCgroup()).plan;
+    expect(child.map(({ kind }) => kind).slice(0, 4)).to.deep.equal([
+      'open',
+      'write',
+      'unshare',
+      'propagation',
+    ]);
+    expect(child[2]).to.include({ flags: 0x2000000 });
+    expect(() => compile(withCgroup('/proc/42/ns/cgroup'))).to.throw(/joined cgroup namespace/);
+  });
+
   it('checks the sandbox’ process after its namespaces were opened', () => {
     const kinds = compile(spec).plan.parent.map(({ kind }) => kind);
     expect(kinds.slice(1, 4)).to.deep.equal(['open', 'open', 'open-pid']);

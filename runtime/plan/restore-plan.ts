@@ -5,7 +5,7 @@ import { addCgroupJoin } from './cgroup-join.js';
 import { cgroupMountSources } from './cgroup-mount.js';
 import { addRootfs } from './container-plan.js';
 import { type Draft, newDraft, takeSlot } from './draft.js';
-import { CLONE_NEWNS, MS_PRIVATE, MS_REC, O_CLOEXEC } from './kernel.js';
+import { CLONE_NEWCGROUP, CLONE_NEWNS, MS_PRIVATE, MS_REC, O_CLOEXEC } from './kernel.js';
 import { launchSteps } from './launch.js';
 import { destinationOf } from './mount-target.js';
 import type { ContainerPlanOptions } from './options.js';
@@ -65,6 +65,7 @@ export function compileRestorePlan({
   refuseUnrestorable(container);
   const draft = newDraft();
   const cgroup = addCgroupJoin(draft, container.cgroup);
+  addCgroupNamespace(draft, spec);
   const namespaces = openNamespaces(draft, container);
   const root = addRootfs(draft, container);
   draft.child.push(
@@ -112,6 +113,15 @@ function refuseUnrestorable({ spec, sandbox }: ContainerPlanOptions): void {
 
 function namespaceOf({ linux }: Spec, type: NamespaceType) {
   return linux?.namespaces?.find((namespace) => namespace.type === type);
+}
+
+/** CRIU leaves cgroups alone, so the processes that it makes have its own cgroup namespace. */
+function addCgroupNamespace(draft: Draft, spec: Spec): void {
+  const namespace = namespaceOf(spec, 'cgroup');
+  if (namespace === undefined) return;
+  if (namespace.path !== undefined)
+    throw new RuntimeError('Unimplemented', 'restore of a container with a joined cgroup namespace');
+  draft.child.push({ kind: 'unshare', flags: CLONE_NEWCGROUP, about: 'make a cgroup namespace' });
 }
 
 /** The files first: if then the process is still the sandbox', they were its. */
