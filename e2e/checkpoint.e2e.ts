@@ -185,7 +185,7 @@ describe('checkpoint and restore', function () {
       );
       expect(error.message).to.contain(words);
     }
-    await refused(runtime.containers.restore({ ...request, name: 'bad' }, archive, AbortSignal.timeout(90)));
+    await refused(runtime.containers.restore({ ...request, name: 'bad' }, archive, AbortSignal.timeout(30)));
     const late = path.join(bed.daemon.instance.scratch, 'late.tar');
     const error = await refused(
       runtime.containers.checkpoint(counting.id, { location: late, timeoutMs: 20 }, signal()),
