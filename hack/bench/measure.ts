@@ -1,4 +1,4 @@
-import { IMAGE, endPod, startPod, type Pod } from './pods.js';
+import { IMAGE, endPod, execTrue, startPod, type Pod } from './pods.js';
 import { machineCpuMs, processCpuMs, residentKib, runtimePssKib } from './processes.js';
 import type { RuntimeUnderTest } from './runtimes.js';
 import { Samples } from './samples.js';
@@ -22,6 +22,7 @@ export interface Scale {
 
 const IN_FLIGHT = 10;
 const IDLE_MS = 10_000;
+const LISTS = ['ListPodSandbox', 'ListContainers', 'ListContainerStats', 'ListPodSandboxStats'];
 
 /** Everything that is measured of one runtime, in an order that leaves it as it was found. */
 export async function measure(
@@ -69,9 +70,7 @@ async function lives(
 ): Promise<void> {
   for (let index = 0; index < count; index++) {
     const pod = await startPod(runtime, { name: `${prefix}-${index}`, hostNetwork }, samples, prefix);
-    await samples.time(`${prefix} ExecSync`, () =>
-      runtime.client.runtime.execSync({ containerId: pod.containerId, cmd: ['/bin/true'], timeout: 10n }),
-    );
+    await samples.time(`${prefix} ExecSync`, () => execTrue(runtime, pod));
     await endPod(runtime, pod, samples, prefix);
   }
 }
@@ -109,7 +108,6 @@ async function throughput(runtime: RuntimeUnderTest, { burst }: Scale): Promise<
 }
 
 async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): Promise<readonly Figure[]> {
-  const cri = runtime.client.runtime;
   const samples = new Samples();
   const before = await runtimePssKib(runtime.pid);
   const pods: Pod[] = [];
@@ -117,24 +115,22 @@ async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): 
     pods.push(await startPod(runtime, { name: `standing-${index}`, hostNetwork: true }, samples, 'standing'));
   }
   const perPod = ((await runtimePssKib(runtime.pid)) - before) / count;
+  const everything = Buffer.alloc(0);
   for (let index = 0; index < 20; index++) {
-    await samples.time('ListPodSandbox', () => cri.listPodSandbox({}));
-    await samples.time('ListContainers', () => cri.listContainers({}));
-    await samples.time('ListContainerStats', () => cri.listContainerStats({}));
-    await samples.time('ListPodSandboxStats', () => cri.listPodSandboxStats({}));
+    for (const list of LISTS) {
+      await samples.time(list, () => runtime.bare.call(`/runtime.v1.RuntimeService/${list}`, everything));
+    }
   }
   const cpuBefore = await processCpuMs(runtime.pid);
   await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
   const idle = (await processCpuMs(runtime.pid)) - cpuBefore;
   const resident = await residentKib(runtime.pid);
   for (const pod of pods) await endPod(runtime, pod, samples, 'standing');
-  const lists = ['ListPodSandbox', 'ListContainers', 'ListContainerStats', 'ListPodSandboxStats'].map(
-    (name) => ({
-      name: `${name}(${count}) p50`,
-      unit: 'ms',
-      value: samples.quantile(name, 0.5) ?? 0,
-    }),
-  );
+  const lists = LISTS.map((name) => ({
+    name: `${name}(${count}) p50`,
+    unit: 'ms',
+    value: samples.quantile(name, 0.5) ?? 0,
+  }));
   return [
     ...lists,
     { name: 'memory per pod (PSS)', unit: 'KiB', value: perPod },

@@ -1,8 +1,14 @@
-import type { PodSandboxConfig } from '../../protos/gen/cri/runtime/v1/api.js';
-import { NamespaceMode } from '../../protos/gen/cri/runtime/v1/api.js';
+import {
+  CreateContainerRequest,
+  NamespaceMode,
+  RunPodSandboxRequest,
+  RuntimeServiceService as methods,
+  type ContainerConfig,
+  type DeepPartial,
+  type PodSandboxConfig,
+} from '../../protos/gen/cri/runtime/v1/api.js';
 import type { RuntimeUnderTest } from './runtimes.js';
 import type { Samples } from './samples.js';
-import type { DeepPartial } from '../../protos/gen/cri/runtime/v1/api.js';
 
 export const IMAGE = 'docker.io/library/busybox:latest';
 
@@ -18,7 +24,7 @@ export interface PodOptions {
 }
 
 export function sandboxConfig(
-  runtime: RuntimeUnderTest,
+  runtime: Pick<RuntimeUnderTest, 'name' | 'scratch'>,
   { name, hostNetwork }: PodOptions,
 ): DeepPartial<PodSandboxConfig> {
   return {
@@ -48,50 +54,68 @@ export async function startPod(
   samples: Samples,
   prefix: string,
 ): Promise<Pod> {
-  const { runtime: cri } = runtime.client;
+  const { bare } = runtime;
   const config = sandboxConfig(runtime, options);
+  const runBytes = methods.runPodSandbox.requestSerialize(RunPodSandboxRequest.fromPartial({ config }));
+  const createBytes = methods.createContainer.requestSerialize(
+    CreateContainerRequest.fromPartial({ sandboxConfig: config, config: containerConfig(options) }),
+  );
   return samples.time(`${prefix} pod start`, async () => {
-    const { podSandboxId } = await samples.time(`${prefix} RunPodSandbox`, () =>
-      cri.runPodSandbox({ config }),
+    const { podSandboxId } = await samples.time(`${prefix} RunPodSandbox`, async () =>
+      methods.runPodSandbox.responseDeserialize(await bare.call(methods.runPodSandbox.path, runBytes)),
     );
-    const { containerId } = await samples.time(`${prefix} CreateContainer`, () =>
-      cri.createContainer({
-        podSandboxId,
-        sandboxConfig: config,
-        config: {
-          metadata: { name: 'main', attempt: 0 },
-          image: { image: IMAGE },
-          command: ['sleep', '1000000'],
-          envs: [{ key: 'A', value: Buffer.from('b') }],
-          logPath: 'main/0.log',
-          labels: { app: 'bench' },
-          linux: {
-            resources: { cpuShares: 256n, memoryLimitInBytes: 64n << 20n, oomScoreAdj: 900n },
-            securityContext: {
-              namespaceOptions: namespaces(options.hostNetwork),
-              seccomp: { profileType: 0 },
-              maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/sys/firmware'],
-              readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
-            },
-          },
-        },
-      }),
-    );
-    await samples.time(`${prefix} StartContainer`, () => cri.startContainer({ containerId }));
+    const { containerId } = await samples.time(`${prefix} CreateContainer`, async () => {
+      // Encoded messages that follow each other are one message with the fields of both.
+      const idBytes = methods.createContainer.requestSerialize(
+        CreateContainerRequest.fromPartial({ podSandboxId }),
+      );
+      const request = Buffer.concat([createBytes, idBytes]);
+      return methods.createContainer.responseDeserialize(
+        await bare.call(methods.createContainer.path, request),
+      );
+    });
+    await samples.time(`${prefix} StartContainer`, () => bare.ask(methods.startContainer, { containerId }));
     return { podSandboxId, containerId };
   });
 }
 
+function containerConfig({ hostNetwork }: PodOptions): DeepPartial<ContainerConfig> {
+  return {
+    metadata: { name: 'main', attempt: 0 },
+    image: { image: IMAGE },
+    command: ['sleep', '1000000'],
+    envs: [{ key: 'A', value: Buffer.from('b') }],
+    logPath: 'main/0.log',
+    labels: { app: 'bench' },
+    linux: {
+      resources: { cpuShares: 256n, memoryLimitInBytes: 64n << 20n, oomScoreAdj: 900n },
+      securityContext: {
+        namespaceOptions: namespaces(hostNetwork),
+        seccomp: { profileType: 0 },
+        maskedPaths: ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/sys/firmware'],
+        readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      },
+    },
+  };
+}
+
+export async function execTrue({ bare }: RuntimeUnderTest, { containerId }: Pod): Promise<void> {
+  const { exitCode } = await bare.ask(methods.execSync, { containerId, cmd: ['/bin/true'], timeout: 10n });
+  if (exitCode !== 0) throw new Error(`true ended with ${exitCode}`);
+}
+
 export async function endPod(
-  runtime: RuntimeUnderTest,
-  pod: Pod,
+  { bare }: RuntimeUnderTest,
+  { podSandboxId, containerId }: Pod,
   samples: Samples,
   prefix: string,
 ): Promise<void> {
-  const { runtime: cri } = runtime.client;
-  const { podSandboxId, containerId } = pod;
-  await samples.time(`${prefix} StopContainer`, () => cri.stopContainer({ containerId, timeout: 0n }));
-  await samples.time(`${prefix} RemoveContainer`, () => cri.removeContainer({ containerId }));
-  await samples.time(`${prefix} StopPodSandbox`, () => cri.stopPodSandbox({ podSandboxId }));
-  await samples.time(`${prefix} RemovePodSandbox`, () => cri.removePodSandbox({ podSandboxId }));
+  await samples.time(`${prefix} StopContainer`, () =>
+    bare.ask(methods.stopContainer, { containerId, timeout: 0n }),
+  );
+  await samples.time(`${prefix} RemoveContainer`, () => bare.ask(methods.removeContainer, { containerId }));
+  await samples.time(`${prefix} StopPodSandbox`, () => bare.ask(methods.stopPodSandbox, { podSandboxId }));
+  await samples.time(`${prefix} RemovePodSandbox`, () =>
+    bare.ask(methods.removePodSandbox, { podSandboxId }),
+  );
 }

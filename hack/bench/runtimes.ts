@@ -6,6 +6,7 @@ import path from 'node:path';
 import { mount, umount } from '../../native/index.js';
 import { connectCri, type CriClient } from '../../e2e/cri-client.js';
 import { writeHostsDirectory } from '../../e2e/fixtures/hosts-directory.js';
+import { BareClient } from './bare-client.js';
 import { cache, cniPlugins, repository, tool } from '../../e2e/places.js';
 
 /** A runtime under measurement, on directories of its own, reached by its CRI socket alone. */
@@ -13,6 +14,8 @@ export interface RuntimeUnderTest extends AsyncDisposable {
   readonly name: 'podwright' | 'containerd';
   readonly pid: number;
   readonly client: CriClient;
+  /** For what is measured. */
+  readonly bare: BareClient;
   readonly scratch: string;
   /** The network of a pod that is not the host's: which kinds this runtime offers. */
   useNetwork(kind: 'builtin' | 'cni'): Promise<void>;
@@ -130,10 +133,12 @@ async function underTest(
   await client.ready(START_TIMEOUT_MS);
   // containerd answers before its CRI plugin is up.
   await client.runtime.version({}, { timeoutMs: START_TIMEOUT_MS });
+  const bare = new BareClient(socket);
   return {
     name,
     pid: daemon.pid ?? 0,
     client,
+    bare,
     scratch,
     useNetwork: async (kind) => {
       const file = path.join(cniDirectory, '10-bench.conflist');
@@ -144,6 +149,7 @@ async function underTest(
     [Symbol.asyncDispose]: async () => {
       await removeEverything(client);
       client.close();
+      bare[Symbol.dispose]();
       daemon.kill('SIGTERM');
       if (daemon.exitCode === null) await once(daemon, 'exit');
       umount(path.join(scratch, 'state'), MNT_DETACH);
