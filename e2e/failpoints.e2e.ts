@@ -23,14 +23,15 @@ import { repository } from './places.js';
 type Operation = 'run' | 'create' | 'start' | 'remove' | 'pull' | 'remove image';
 
 const operationOf: Readonly<Record<string, Operation>> = {
+  'sandbox.run.after-intent': 'run',
   'sandbox.run.after-record': 'run',
   'sandbox.run.after-cgroup': 'run',
   'sandbox.run.after-pause': 'run',
   'sandbox.run.after-network': 'run',
+  'container.create.after-intent': 'create',
   'container.create.after-record': 'create',
   'snapshot.prepare.after-directories': 'create',
-  'container.create.after-snapshot': 'create',
-  'container.create.after-cgroup': 'create',
+  'container.create.after-parts': 'create',
   'container.create.after-monitor': 'create',
   'container.start.after-release': 'start',
   'container.remove.after-cgroup': 'remove',

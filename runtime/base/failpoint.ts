@@ -1,5 +1,5 @@
 /**
- * Places where a test makes the daemon fail: FAILPOINTS='container.create.after-snapshot=crash,sandbox.run.network=error'.
+ * Places where a test makes the daemon fail: FAILPOINTS='container.create.after-record=crash,sandbox.run.network=error'.
  * `crash` is a SIGKILL of ourselves, `error` throws. Costs a map look-up when the variable is set, nothing otherwise.
  */
 const points: ReadonlyMap<string, string> = new Map(

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { fileBatchSync, readFilesSync, type FileOperation } from '../../native/index.js';
+import { fileBatch, fileBatchSync, readFilesSync, type FileOperation } from '../../native/index.js';
 import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { FsCgroup } from './cgroup.js';
@@ -68,7 +68,11 @@ export class CgroupfsDriver implements CgroupDriver {
     return new FsCgroup(this.layout, cgroupPath);
   }
 
-  async create(cgroupPath: string, resources: Resources | undefined): Promise<Cgroup> {
+  async create(
+    cgroupPath: string,
+    resources: Resources | undefined,
+    where: 'here' | 'aside' = 'here',
+  ): Promise<Cgroup> {
     const cgroup = new FsCgroup(this.layout, cgroupPath);
     const limits = await limitOperations(this.layout, cgroup.directories, resources ?? {});
     const leaf = [...cgroup.directories.values()].map((directory): FileOperation => ({
@@ -78,7 +82,8 @@ export class CgroupfsDriver implements CgroupDriver {
     }));
     const cpuset = this.inheritedCpuset(cgroupPath);
     try {
-      await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations]);
+      const carryOut = where === 'here' ? fileBatchSync : fileBatch;
+      await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations], carryOut);
       await limits.attachDevices();
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) await cgroup.remove();
@@ -106,10 +111,14 @@ export class CgroupfsDriver implements CgroupDriver {
   }
 
   /** The parents nearly always exist: they are made only when the leaf's mkdir says they do not. */
-  private async makeLeaf(cgroupPath: string, operations: readonly FileOperation[]): Promise<void> {
+  private async makeLeaf(
+    cgroupPath: string,
+    operations: readonly FileOperation[],
+    carryOut: typeof fileBatch | typeof fileBatchSync,
+  ): Promise<void> {
     try {
       this.delegateAgain(path.posix.dirname(cgroupPath));
-      fileBatchSync(operations);
+      await carryOut(operations);
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
       this.makeParents(path.posix.dirname(cgroupPath));

@@ -22,8 +22,12 @@ export interface CgroupDriver {
    * @throws InvalidArgument for a parent that is relative, climbs or belongs to the other driver
    */
   path(parent: string, id: string): string;
-  /** @throws InvalidArgument for values the kernel refuses, FailedPrecondition for a controller the host lacks; nothing is left then */
-  create(path: string, resources: Resources | undefined): Promise<Cgroup>;
+  /**
+   * `here` makes it in the calling thread, before this returns; `aside` in another one, while the caller does something
+   * else.
+   * @throws InvalidArgument for values the kernel refuses, FailedPrecondition for a controller the host lacks; nothing is left then
+   */
+  create(path: string, resources: Resources | undefined, where?: 'here' | 'aside'): Promise<Cgroup>;
   open(path: string): Cgroup;
   /**
    * Figures of many cgroups in one hop; undefined where the cgroup is gone. `brief` reads what a list of a node's

@@ -7,7 +7,6 @@ import { Rollback } from '../base/rollback.js';
 import { StageTimer } from '../base/stage-timer.js';
 import { RuntimeError, messageOf, wrapError } from '../errors.js';
 import type { Cgroup } from '../cgroup/types.js';
-import type { Plan } from '../plan/steps.js';
 import type { Sandbox } from '../sandbox/types.js';
 import type { Spec } from '../spec/types.js';
 import {
@@ -20,7 +19,7 @@ import {
 } from './deps.js';
 import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
-import { STATE, printContainerState, type ContainerRecord } from './record.js';
+import { RECORD, STATE, printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
 import { imageTrees, pinImages, unpinImages } from './image-mounts.js';
 import { pidTargetOf } from './pid-target.js';
@@ -38,6 +37,8 @@ export interface Parts {
   readonly cgroup: Cgroup;
   readonly seccomp: SeccompProgram | undefined;
   readonly spawned: SpawnedMonitor;
+  /** Until then writable layer and cgroup are names: a plan can be made, and no more. */
+  readonly made: Promise<void>;
 }
 
 export interface Creation {
@@ -65,8 +66,10 @@ export async function createContainer(
   return constructContainer(room, creation, async (construction, parts) => {
     const { live, timer } = construction;
     live.plan = room.deps.plans.container(planOptions(room, live, parts));
+    const encoded = room.deps.plans.encode(live.plan);
     timer.mark('plan');
-    const monitor = await launchMonitor(room, construction, { parts, plan: live.plan });
+    await parts.made;
+    const monitor = await launchMonitor(room, construction, { parts, plan: encoded });
     failpoint('container.create.after-monitor');
     timer.mark('monitor');
     signal.throwIfAborted();
@@ -76,8 +79,8 @@ export async function createContainer(
 }
 
 /**
- * The frame of every creation: record, writable layer and cgroup before `make` runs, the state on disk after it. What
- * exists is undone backwards if a step fails or the caller gives up.
+ * The frame of every creation: record, writable layer and cgroup are begun before `make` runs, which waits for them where
+ * it must; the state is written after it. What exists is undone backwards if a step fails or the caller gives up.
  */
 export async function constructContainer(
   room: Containers,
@@ -105,20 +108,10 @@ export async function constructContainer(
       // What could not be unmade now is left to the next start, which finds it by the record.
       if (unmade) await forgetContainer(room, id);
     });
-    const [rootfs, seccomp, spawned] = await acquire(room, live, rollback);
-    await fillVolumes(room, live);
-    failpoint('container.create.after-snapshot');
-    timer.mark('record and snapshot');
-
-    const { cgroupPath, spec } = live.value;
-    rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
-    const cgroup = await deps.cgroups.create(cgroupPath, spec.linux?.resources);
-    failpoint('container.create.after-cgroup');
-    timer.mark('cgroup');
-
-    live.seccomp = seccomp;
-    const parts = { sandbox, rootfs, cgroup, seccomp, spawned };
-    const monitor = await make({ live, rollback, timer, signal }, parts);
+    const construction = { live, rollback, timer, signal };
+    const parts = await beginParts(room, construction, sandbox);
+    live.seccomp = parts.seccomp;
+    const monitor = await make(construction, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
     writeCreated(room, live);
     // Before anybody can hear of its end.
@@ -219,8 +212,49 @@ function newLiveContainer(
   };
 }
 
-async function writeRecord({ deps }: Containers, live: LiveContainer): Promise<void> {
-  const { id, request, createdAtNs, cgroupPath, spec } = live.value;
+/**
+ * Record, writable layer, cgroup and the monitor's process do not need each other. All are begun at once, once the record
+ * stands where it costs nothing: the next start unmakes by it whatever was made.
+ */
+async function beginParts(
+  room: Containers,
+  { live, rollback, timer }: Construction,
+  sandbox: Sandbox,
+): Promise<Parts> {
+  const { deps } = room;
+  const { id, request, cgroupPath, spec } = live.value;
+  const record = printRecord(room, live);
+  writeIntent(room, id, record);
+  rollback.add('snapshot', () => deps.snapshots.remove(id));
+  rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
+  const making = Promise.allSettled([
+    deps.cgroups.create(cgroupPath, spec.linux?.resources, 'aside'),
+    writeRecord(room, id, record),
+    deps.snapshots.prepare(id, request.image.chainId).then(() => fillVolumes(room, live)),
+  ]);
+  rollback.add('parts in the making', async () => {
+    await making;
+  });
+  const made = making.then((results) => {
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    failpoint('container.create.after-parts');
+    timer.mark('record, writable layer and cgroup');
+  });
+  // Of those who wait for it, somebody may fail first.
+  made.catch(() => undefined);
+  const spawned = deps.monitors.spawn(id);
+  rollback.add('monitor process', () => spawned.release());
+  const seccomp = await seccompOf(room, live);
+  const rootfs = deps.snapshots.find(id);
+  if (rootfs === undefined) {
+    await made;
+    throw new RuntimeError('Internal', `the writable layer of ${id} is gone`);
+  }
+  return { sandbox, rootfs, cgroup: deps.cgroups.open(cgroupPath), seccomp, spawned, made };
+}
+
+function printRecord({ deps }: Containers, { value }: LiveContainer): string {
+  const { id, request, createdAtNs, cgroupPath, spec } = value;
   const record: ContainerRecord = {
     version: 1,
     bootId: deps.bootId,
@@ -229,17 +263,25 @@ async function writeRecord({ deps }: Containers, live: LiveContainer): Promise<v
     request: { ...request, spec },
     cgroupPath,
   };
-  const directory = path.join(deps.containersDir, id);
-  const stateDir = path.join(deps.stateContainersDir, id);
-  // The state directory first: a record of this boot without one tells that somebody removed it.
+  return JSON.stringify(record);
+}
+
+function writeIntent({ deps }: Containers, id: string, record: string): void {
+  const directory = path.join(deps.stateContainersDir, id);
   fileBatchSync([
-    { op: 'mkdir', path: stateDir, mode: 0o700 },
-    { op: 'mkdir', path: path.join(stateDir, ROOTFS_MOUNTPOINT), mode: 0o700 },
+    { op: 'mkdir', path: directory, mode: 0o700 },
+    { op: 'mkdir', path: path.join(directory, ROOTFS_MOUNTPOINT), mode: 0o700 },
+    { op: 'replace', path: path.join(directory, RECORD), data: record, mode: 0o600 },
   ]);
+  failpoint('container.create.after-intent');
+}
+
+async function writeRecord({ deps }: Containers, id: string, record: string): Promise<void> {
+  const directory = path.join(deps.containersDir, id);
   await fileBatch([
     // The snapshot room may have made it just now.
     { op: 'mkdir', path: directory, mode: 0o700, existOk: true },
-    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+    { op: 'replace', path: path.join(directory, RECORD), data: record, mode: 0o600 },
   ]);
   failpoint('container.create.after-record');
 }
@@ -253,40 +295,12 @@ function writeCreated({ deps }: Containers, live: LiveContainer): void {
     init: 'init' in state ? state.init : undefined,
     timingsMs,
   });
-  fileBatchSync([{ op: 'replace', path: path.join(deps.stateContainersDir, id, STATE), data, mode: 0o600 }]);
-}
-
-/**
- * Record, writable layer, seccomp program and the monitor's process do not need each other: a layer that is found without a record is removed
- * at the next start.
- */
-async function acquire(room: Containers, live: LiveContainer, rollback: Rollback) {
-  const { deps } = room;
-  const { id, request } = live.value;
-  rollback.add('snapshot', () => deps.snapshots.remove(id));
-  const results = await Promise.allSettled([
-    writeRecord(room, live),
-    deps.snapshots.prepare(id, request.image.chainId),
-    seccompOf(room, live),
-    spawnMonitor(room, live, rollback),
-  ] as const);
-  const [record, rootfs, seccomp, spawned] = results;
-  if (record.status === 'rejected') throw record.reason;
-  if (rootfs.status === 'rejected') throw rootfs.reason;
-  if (seccomp.status === 'rejected') throw seccomp.reason;
-  if (spawned.status === 'rejected') throw spawned.reason;
-  return [rootfs.value, seccomp.value, spawned.value] as const;
-}
-
-/** Async for its caller, which takes what it throws as it takes the others' failures. */
-async function spawnMonitor(
-  { deps }: Containers,
-  live: LiveContainer,
-  rollback: Rollback,
-): Promise<SpawnedMonitor> {
-  const spawned = deps.monitors.spawn(live.value.id);
-  rollback.add('monitor process', () => spawned.release());
-  return spawned;
+  const directory = path.join(deps.stateContainersDir, id);
+  fileBatchSync([
+    { op: 'replace', path: path.join(directory, STATE), data, mode: 0o600 },
+    // The one on disk stands now.
+    { op: 'unlink', path: path.join(directory, RECORD) },
+  ]);
 }
 
 async function fillVolumes({ deps }: Containers, live: LiveContainer): Promise<void> {
@@ -318,7 +332,8 @@ function sandboxToJoin(sandbox: Sandbox, { spec, request }: Container): Containe
 
 interface Launch {
   readonly parts: Pick<Parts, 'cgroup' | 'spawned'>;
-  readonly plan: Plan;
+  /** Encoded. */
+  readonly plan: Buffer;
   /** The plan executes a program that makes init. */
   readonly restore?: { readonly passedFds: readonly Fd[] };
 }
@@ -335,7 +350,7 @@ export async function launchMonitor(
       spawned,
       containerId: id,
       stateDir: path.join(deps.stateContainersDir, id),
-      plan: deps.plans.encode(plan),
+      plan,
       stdio: request.stdio,
       log: request.log,
       oomPath: cgroup.oomPath,

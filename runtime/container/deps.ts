@@ -56,6 +56,8 @@ export interface ContainerSnapshots {
   layersOf(chainId: string): ImageLayers;
   /** Makes the writable layer of a container over an image's layers. @throws NotFound when a layer is missing */
   prepare(id: string, chainId: string): Promise<OverlayRootfs>;
+  /** The writable layer from the moment its making was begun. */
+  find(id: string): OverlayRootfs | undefined;
   /** Fills a host directory with what the image has at `containerPath` (nothing if it has nothing there). */
   copyOut(chainId: string, containerPath: string, hostDirectory: string): Promise<void>;
   remove(id: string): Promise<void>;

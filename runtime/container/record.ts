@@ -2,13 +2,15 @@ import { z } from 'zod';
 import type { Resources, Spec } from '../spec/types.js';
 import type { ContainerRequest, Exit } from './types.js';
 
-/** The state's file name in both directories. */
+/** Names in both directories. */
+export const RECORD = 'record.json';
 export const STATE = 'state.json';
 
 /**
- * What a container leaves behind: `record.json` on disk, written once before anything is made, and `state.json`, written
- * below the state directory when it was created, and on disk when it exited or its limits changed, which counts then.
- * What it does in between its monitor knows. A record of this boot without a state is a creation that never ended.
+ * What a container leaves behind: `record.json`, written once, below the state directory before anything is made and on
+ * disk before anybody hears of it, and `state.json`, written below the state directory when it was created, and on disk
+ * when it exited or its limits changed, which counts then. What it does in between its monitor knows. A record of this
+ * boot without a state is a creation that never ended.
  */
 export interface ContainerRecord {
   readonly version: 1;

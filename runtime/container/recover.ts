@@ -1,7 +1,7 @@
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { readFiles, removeTree, type FileResult } from '../../native/index.js';
-import { decode, idsIn } from '../base/record-files.js';
+import { readFiles, type FileResult } from '../../native/index.js';
+import { decode, idsInAny } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
 import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
@@ -9,6 +9,7 @@ import { finish, followExit, lostExit } from './exit.js';
 import { logPathOf } from './complete-spec.js';
 import { pinImages, unpinImages } from './image-mounts.js';
 import {
+  RECORD,
   STATE,
   parseContainerRecord,
   parseContainerState,
@@ -22,6 +23,7 @@ import type { Containers, LiveContainer } from './service.js';
  * Makes the records, the monitors and the kernel agree after a start. May itself be killed and repeated.
  *
  *   record of this boot, no state            a creation that never answered: killed, unmade, forgotten
+ *   record below the state directory alone   the same
  *   the same, no state directory             somebody removed it: as state created
  *   state created, monitor answers           adopted in the phase it names
  *   state created, exit record               exited, with the monitor's own figures
@@ -34,7 +36,8 @@ import type { Containers, LiveContainer } from './service.js';
 export async function recoverContainers(room: Containers): Promise<void> {
   const { deps, store } = room;
   const half: LiveContainer[] = [];
-  const found = await Promise.all((await idsIn(deps.containersDir)).map((id) => readContainer(room, id)));
+  const ids = await idsInAny([deps.containersDir, deps.stateContainersDir]);
+  const found = await Promise.all(ids.map((id) => readContainer(room, id)));
   for (const { record, state } of found.filter((entry) => entry !== undefined)) {
     const live = revive(room, record, state);
     store.set(record.id, live);
@@ -44,7 +47,6 @@ export async function recoverContainers(room: Containers): Promise<void> {
   await deps.monitors.killStray(new Set(half.map((live) => live.value.id)));
   for (const live of half) await unmake(room, live);
   await removeOrphans(room);
-  await sweepStateDirectories(room);
   await deps.snapshots.sweep(new Set(room.list().map((container) => container.id)));
 }
 
@@ -55,8 +57,9 @@ async function readContainer(
   const { deps } = room;
   const directory = path.join(deps.containersDir, id);
   const stateDirectory = path.join(deps.stateContainersDir, id);
-  const [record, onDisk, ofBoot, lookup] = await readFiles([
-    path.join(directory, 'record.json'),
+  const [record, intended, onDisk, ofBoot, lookup] = await readFiles([
+    path.join(directory, RECORD),
+    path.join(stateDirectory, RECORD),
     path.join(directory, STATE),
     path.join(stateDirectory, STATE),
     stateDirectory, // no file, but it tells whether it is there
@@ -64,8 +67,9 @@ async function readContainer(
   try {
     if (typeof record !== 'string') {
       if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
-      await forgetContainer(room, id);
-      return undefined;
+      const half = typeof intended === 'string' ? parseIntended(intended, id) : undefined;
+      if (half === undefined) await forgetContainer(room, id);
+      return half && { record: half, state: undefined };
     }
     const parsed = parseContainerRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
@@ -73,6 +77,16 @@ async function readContainer(
   } catch (error) {
     deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
+    return undefined;
+  }
+}
+
+/** Torn, or of somebody else: nothing was made after it. */
+function parseIntended(text: string, id: string): ContainerRecord | undefined {
+  try {
+    const record = parseContainerRecord(decode(text));
+    return record.id === id ? record : undefined;
+  } catch {
     return undefined;
   }
 }
@@ -200,13 +214,5 @@ async function removeOrphans(room: Containers): Promise<void> {
     await room.remove(id, new AbortController().signal).catch((error: unknown) => {
       logger.error('container without sandbox not removed', { containerId: id, error: messageOf(error) });
     });
-  }
-}
-
-/** State directories whose record is gone: removal was interrupted before its last step. */
-async function sweepStateDirectories({ deps }: Containers): Promise<void> {
-  const recorded = new Set(await idsIn(deps.containersDir));
-  for (const id of await idsIn(deps.stateContainersDir)) {
-    if (!recorded.has(id)) await removeTree(path.join(deps.stateContainersDir, id));
   }
 }

@@ -33,6 +33,7 @@ export async function restoreContainer(
   if (request.stdio.tty) throw new RuntimeError('Unimplemented', 'restore of a container with a terminal');
   const creation = { op: 'restore container', request, signal };
   return constructContainer(room, creation, async (construction, parts) => {
+    await parts.made;
     const checkpoint = await checkpointer.open(archivePath, construction.live.value.id, signal);
     try {
       construction.timer.mark('extract');
@@ -67,7 +68,7 @@ async function restore(
   const [socket, theirs] = seqpacketPair();
   const monitor = await launchMonitor(room, construction, {
     parts,
-    plan,
+    plan: deps.plans.encode(plan),
     restore: { passedFds: [theirs] },
   })
     .catch((error: unknown) => {

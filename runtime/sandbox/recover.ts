@@ -1,10 +1,12 @@
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { pidfdOpen, readFiles, readFilesSync, removeTree, type FileResult } from '../../native/index.js';
+import { pidfdOpen, readFiles, readFilesSync, type FileResult } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
-import { decode, idsIn } from '../base/record-files.js';
+import { decode, idsInAny } from '../base/record-files.js';
 import { isErrno, messageOf } from '../errors.js';
 import {
+  RECORD,
+  STATE,
   parseSandboxRecord,
   parseSandboxState,
   type SandboxRecord,
@@ -19,6 +21,7 @@ import type { SandboxState } from './types.js';
  * Makes the records and the kernel agree after a start. May itself be killed and repeated.
  *
  *   record of this boot, no state        a creation that never answered: unmade, forgotten
+ *   one below the state directory alone  the same
  *   the same, no state directory         somebody removed it: taken apart, not ready
  *   state ready, pause alive             adopted
  *   state ready, pause gone              not ready; what is left of it is taken apart when it is stopped
@@ -33,7 +36,7 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   const { deps } = room;
   const half: LiveSandbox[] = [];
   const stateless: LiveSandbox[] = [];
-  for (const id of await idsIn(deps.podsDir)) {
+  for (const id of await idsInAny([deps.podsDir, deps.statePodsDir])) {
     const found = await readSandbox(room, id);
     if (found === undefined) continue;
     const live = revive(room, found.record);
@@ -48,7 +51,6 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   await deps.network.adopt(living);
   for (const live of half) await unmake(room, live);
   for (const live of stateless) await end(room, live);
-  await sweepStateDirectories(room);
 }
 
 interface FoundSandbox {
@@ -62,17 +64,18 @@ async function readSandbox(room: Sandboxes, id: string): Promise<FoundSandbox | 
   const { deps } = room;
   const directory = path.join(deps.podsDir, id);
   const stateDirectory = path.join(deps.statePodsDir, id);
-  const [record, text, lookup] = await readFiles([
-    path.join(directory, 'record.json'),
-    path.join(stateDirectory, 'state.json'),
+  const [record, intended, text, lookup] = await readFiles([
+    path.join(directory, RECORD),
+    path.join(stateDirectory, RECORD),
+    path.join(stateDirectory, STATE),
     stateDirectory, // no file, but it tells whether it is there
   ]);
   try {
     if (typeof record !== 'string') {
       if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
-      // Killed between mkdir and the record: nothing else was made yet.
-      await forgetSandbox(deps, id);
-      return undefined;
+      const half = typeof intended === 'string' ? parseIntended(intended, id) : undefined;
+      if (half === undefined) await forgetSandbox(deps, id);
+      return half && { record: half, state: undefined, stateless: false };
     }
     const parsed = parseSandboxRecord(decode(record));
     if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
@@ -82,6 +85,16 @@ async function readSandbox(room: Sandboxes, id: string): Promise<FoundSandbox | 
   } catch (error) {
     deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
     await rename(directory, `${directory}.corrupt`);
+    return undefined;
+  }
+}
+
+/** Torn, or of somebody else: nothing was made after it. */
+function parseIntended(text: string, id: string): SandboxRecord | undefined {
+  try {
+    const record = parseSandboxRecord(decode(text));
+    return record.id === id ? record : undefined;
+  } catch {
     return undefined;
   }
 }
@@ -189,13 +202,5 @@ async function end(room: Sandboxes, live: LiveSandbox): Promise<void> {
   } catch (error) {
     const fields = { podSandboxId: live.value.id, error: messageOf(error) };
     room.deps.logger.error('sandbox without live state not taken apart', fields);
-  }
-}
-
-/** State directories whose record is gone: removal was interrupted before its last step. */
-async function sweepStateDirectories({ deps }: Sandboxes): Promise<void> {
-  const recorded = new Set(await idsIn(deps.podsDir));
-  for (const id of await idsIn(deps.statePodsDir)) {
-    if (!recorded.has(id)) await removeTree(path.join(deps.statePodsDir, id));
   }
 }

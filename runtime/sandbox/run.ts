@@ -8,7 +8,7 @@ import { Rollback } from '../base/rollback.js';
 import { StageTimer } from '../base/stage-timer.js';
 import { RuntimeError, messageOf, wrapError } from '../errors.js';
 import type { PreparedNetwork } from '../network/types.js';
-import type { SandboxRecord } from './record.js';
+import { RECORD, type SandboxRecord } from './record.js';
 import type { LiveSandbox, Sandboxes } from './service.js';
 import { detachNetwork, dismantleSandbox, forgetSandbox, writeSandboxState } from './stop.js';
 import type { Sandbox, SandboxRequest } from './types.js';
@@ -48,9 +48,16 @@ export async function runSandbox(
       // What could not be unmade now is left to the next start, which finds it by the record.
       if (unmade) await forgetSandbox(deps, id);
     });
-    await writeRecord(room, live);
-    failpoint('sandbox.run.after-record');
-    timer.mark('record');
+    const record = printRecord(room, live);
+    writeIntent(room, live, record);
+    failpoint('sandbox.run.after-intent');
+    const recording = writeRecord(room, id, record);
+    // Whatever else fails before it is waited for.
+    recording.catch(() => undefined);
+    rollback.add('record in the making', async () => {
+      await recording.catch(() => undefined);
+    });
+    timer.mark('intent');
 
     rollback.add('kernel objects', () => dismantleSandbox(room, live));
     const cgroup = await deps.cgroups.create(live.value.cgroupPath, request.resources);
@@ -76,9 +83,12 @@ export async function runSandbox(
       timer.mark('network.attach');
     }
     failpoint('sandbox.run.after-network');
+    await recording;
     signal.throwIfAborted();
     live.value = { ...live.value, timingsMs: timer.stages };
     writeSandboxState(deps, live);
+    // The one on disk stands now.
+    fileBatchSync([{ op: 'unlink', path: path.join(deps.statePodsDir, id, RECORD) }]);
     rollback.commit();
     return live;
   } catch (error) {
@@ -141,8 +151,8 @@ async function prepareNetwork(
   return deps.network.prepare({ ...request.network, sandboxId: id, netnsPath, cgroupPath }, signal);
 }
 
-async function writeRecord({ deps }: Sandboxes, live: LiveSandbox): Promise<void> {
-  const { id, request, createdAtNs, cgroupPath, netnsPath, files } = live.value;
+function printRecord({ deps }: Sandboxes, live: LiveSandbox): string {
+  const { id, request, createdAtNs, cgroupPath, netnsPath } = live.value;
   const record: SandboxRecord = {
     version: 1,
     bootId: deps.bootId,
@@ -153,18 +163,28 @@ async function writeRecord({ deps }: Sandboxes, live: LiveSandbox): Promise<void
     netnsPath,
     attachment: live.attachment,
   };
-  const directory = path.join(deps.podsDir, id);
-  // The state directory first: a record of this boot without one tells that somebody removed it.
+  return JSON.stringify(record);
+}
+
+function writeIntent({ deps }: Sandboxes, { value }: LiveSandbox, record: string): void {
+  const { id, request, files } = value;
+  const directory = path.join(deps.statePodsDir, id);
   fileBatchSync([
-    { op: 'mkdir', path: path.join(deps.statePodsDir, id), mode: 0o755 },
+    { op: 'mkdir', path: directory, mode: 0o755 },
+    { op: 'replace', path: path.join(directory, RECORD), data: record, mode: 0o600 },
     { op: 'replace', path: files.hosts, data: request.files.hosts, mode: 0o644 },
     { op: 'replace', path: files.hostname, data: `${request.hostname}\n`, mode: 0o644 },
     { op: 'replace', path: files.resolvConf, data: request.files.resolvConf, mode: 0o644 },
   ]);
+}
+
+async function writeRecord({ deps }: Sandboxes, id: string, record: string): Promise<void> {
+  const directory = path.join(deps.podsDir, id);
   await fileBatch([
     { op: 'mkdir', path: directory, mode: 0o700 },
-    { op: 'replace', path: path.join(directory, 'record.json'), data: JSON.stringify(record), mode: 0o600 },
+    { op: 'replace', path: path.join(directory, RECORD), data: record, mode: 0o600 },
   ]);
+  failpoint('sandbox.run.after-record');
 }
 
 async function takePause(room: Sandboxes, live: LiveSandbox, pid: number): Promise<void> {

@@ -12,7 +12,7 @@ import {
 import { parseStartTime } from '../base/process-identity.js';
 import { isErrno } from '../errors.js';
 import type { SandboxDeps } from './deps.js';
-import type { SandboxStateFile } from './record.js';
+import { STATE, type SandboxStateFile } from './record.js';
 import type { LiveSandbox, Sandboxes } from './service.js';
 import type { ProcessIdentity } from './types.js';
 
@@ -106,7 +106,7 @@ export function writeSandboxState(deps: SandboxDeps, live: LiveSandbox): void {
     { op: 'mkdir', path: directory, mode: 0o755, existOk: true },
     {
       op: 'replace',
-      path: path.join(directory, 'state.json'),
+      path: path.join(directory, STATE),
       data: JSON.stringify(file),
       mode: 0o600,
     },
