@@ -19,7 +19,8 @@ import {
 } from './deps.js';
 import { seccompOf } from './exec-sync.js';
 import { followExit } from './exit.js';
-import { RECORD, STATE, printContainerState, type ContainerRecord } from './record.js';
+import { RECORD, STATE } from '../records.js';
+import { printContainerState, type ContainerRecord } from './record.js';
 import { completeSpec, logPathOf } from './complete-spec.js';
 import { imageTrees, pinImages, unpinImages } from './image-mounts.js';
 import { pidTargetOf } from './pid-target.js';

@@ -4,7 +4,8 @@ import { nowNs } from '../base/clock.js';
 import { messageOf } from '../errors.js';
 import type { Monitor, MonitorExit } from './deps.js';
 import { exitMessage } from './exit-message.js';
-import { STATE, printContainerState } from './record.js';
+import { STATE } from '../records.js';
+import { printContainerState } from './record.js';
 import type { Containers, LiveContainer } from './service.js';
 import type { Exit } from './types.js';
 

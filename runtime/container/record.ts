@@ -2,10 +2,6 @@ import { z } from 'zod';
 import type { Resources, Spec } from '../spec/types.js';
 import type { ContainerRequest, Exit } from './types.js';
 
-/** Names in both directories. */
-export const RECORD = 'record.json';
-export const STATE = 'state.json';
-
 /**
  * What a container leaves behind: `record.json`, written once, below the state directory before anything is made and on
  * disk before anybody hears of it, and `state.json`, written below the state directory when it was created, and on disk

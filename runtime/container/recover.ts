@@ -1,16 +1,12 @@
-import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { readFiles, type FileResult } from '../../native/index.js';
-import { decode, idsInAny } from '../base/record-files.js';
-import { isErrno, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
+import { readRecords } from '../records.js';
 import { forgetContainer } from './create.js';
 import type { AdoptedMonitor } from './deps.js';
 import { finish, followExit, lostExit } from './exit.js';
 import { logPathOf } from './complete-spec.js';
 import { pinImages, unpinImages } from './image-mounts.js';
 import {
-  RECORD,
-  STATE,
   parseContainerRecord,
   parseContainerState,
   withResources,
@@ -24,7 +20,7 @@ import type { Containers, LiveContainer } from './service.js';
  *
  *   record of this boot, no state            a creation that never answered: killed, unmade, forgotten
  *   record below the state directory alone   the same
- *   the same, no state directory             somebody removed it: as state created
+ *   record of this boot, no state directory  somebody removed it: as state created
  *   state created, monitor answers           adopted in the phase it names
  *   state created, exit record               exited, with the monitor's own figures
  *   state created, neither                   the monitor was lost: cgroup killed, exited 255 Unknown
@@ -36,9 +32,19 @@ import type { Containers, LiveContainer } from './service.js';
 export async function recoverContainers(room: Containers): Promise<void> {
   const { deps, store } = room;
   const half: LiveContainer[] = [];
-  const ids = await idsInAny([deps.containersDir, deps.stateContainersDir]);
-  const found = await Promise.all(ids.map((id) => readContainer(room, id)));
-  for (const { record, state } of found.filter((entry) => entry !== undefined)) {
+  const found = await readRecords({
+    kind: 'container',
+    idField: 'containerId',
+    directory: deps.containersDir,
+    stateDirectory: deps.stateContainersDir,
+    bootId: deps.bootId,
+    logger: deps.logger,
+    parseRecord: parseContainerRecord,
+    parseState: parseContainerState,
+    madeOnce: (): ContainerStateFile => ({ version: 1, phase: 'created', timingsMs: {} }),
+    forget: (id) => forgetContainer(room, id),
+  });
+  for (const { record, state } of found) {
     const live = revive(room, record, state);
     store.set(record.id, live);
     if (state === undefined) half.push(live);
@@ -48,74 +54,6 @@ export async function recoverContainers(room: Containers): Promise<void> {
   for (const live of half) await unmake(room, live);
   await removeOrphans(room);
   await deps.snapshots.sweep(new Set(room.list().map((container) => container.id)));
-}
-
-async function readContainer(
-  room: Containers,
-  id: string,
-): Promise<{ record: ContainerRecord; state: ContainerStateFile | undefined } | undefined> {
-  const { deps } = room;
-  const directory = path.join(deps.containersDir, id);
-  const stateDirectory = path.join(deps.stateContainersDir, id);
-  const [record, intended, onDisk, ofBoot, lookup] = await readFiles([
-    path.join(directory, RECORD),
-    path.join(stateDirectory, RECORD),
-    path.join(directory, STATE),
-    path.join(stateDirectory, STATE),
-    stateDirectory, // no file, but it tells whether it is there
-  ]);
-  try {
-    if (typeof record !== 'string') {
-      if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
-      const half = typeof intended === 'string' ? parseIntended(intended, id) : undefined;
-      if (half === undefined) await forgetContainer(room, id);
-      return half && { record: half, state: undefined };
-    }
-    const parsed = parseContainerRecord(decode(record));
-    if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    return { record: parsed, state: stateFor(room, parsed, { texts: [onDisk, ofBoot], directory: lookup }) };
-  } catch (error) {
-    deps.logger.warn('unreadable container record kept aside', { containerId: id, error: messageOf(error) });
-    await rename(directory, `${directory}.corrupt`);
-    return undefined;
-  }
-}
-
-/** Torn, or of somebody else: nothing was made after it. */
-function parseIntended(text: string, id: string): ContainerRecord | undefined {
-  try {
-    const record = parseContainerRecord(decode(text));
-    return record.id === id ? record : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-interface FoundState {
-  /** In the order in which they count. */
-  readonly texts: readonly (FileResult | undefined)[];
-  readonly directory: FileResult | undefined;
-}
-
-function stateFor(
-  room: Containers,
-  { id, bootId }: ContainerRecord,
-  { texts, directory }: FoundState,
-): ContainerStateFile | undefined {
-  const text = texts.find((candidate) => typeof candidate === 'string');
-  if (text !== undefined) return readState(room, id, text);
-  const unfinished = bootId === room.deps.bootId && !isErrno(directory, 'ENOENT');
-  return unfinished ? undefined : { version: 1, phase: 'created', timingsMs: {} };
-}
-
-/** A torn state tells nothing but that the container was created. */
-function readState({ deps }: Containers, id: string, state: string): ContainerStateFile {
-  try {
-    return parseContainerState(decode(state));
-  } catch (error) {
-    deps.logger.warn('unreadable container state ignored', { containerId: id, error: messageOf(error) });
-    return { version: 1, phase: 'created', timingsMs: {} };
-  }
 }
 
 function revive(
@@ -192,9 +130,7 @@ async function unmake(room: Containers, live: LiveContainer): Promise<void> {
   store.delete(id);
   store.releaseName(request.name, id);
   try {
-    const cgroup = deps.cgroups.open(cgroupPath);
-    await cgroup.kill();
-    await cgroup.remove();
+    await deps.cgroups.open(cgroupPath).destroy();
     await deps.snapshots.remove(id);
     await forgetContainer(room, id);
     deps.logger.info('half made container unmade', { containerId: id });

@@ -2,10 +2,6 @@ import { z } from 'zod';
 import type { NetworkAttachment, NetworkResult } from '../network/types.js';
 import type { PodLimits, SandboxRequest } from './types.js';
 
-/** Names: the record's in both directories, the state's in the one that goes with the boot. */
-export const RECORD = 'record.json';
-export const STATE = 'state.json';
-
 /**
  * What a sandbox leaves behind: `record.json`, written once, below the state directory, which goes with the boot, before
  * anything is made and on disk before anybody hears of it, and `state.json` below the state directory, written when the

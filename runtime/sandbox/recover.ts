@@ -1,12 +1,9 @@
-import { rename } from 'node:fs/promises';
 import path from 'node:path';
-import { pidfdOpen, readFiles, readFilesSync, type FileResult } from '../../native/index.js';
+import { pidfdOpen, readFilesSync } from '../../native/index.js';
 import { parseStartTime } from '../base/process-identity.js';
-import { decode, idsInAny } from '../base/record-files.js';
-import { isErrno, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
+import { readRecords } from '../records.js';
 import {
-  RECORD,
-  STATE,
   parseSandboxRecord,
   parseSandboxState,
   type SandboxRecord,
@@ -22,7 +19,7 @@ import type { SandboxState } from './types.js';
  *
  *   record of this boot, no state        a creation that never answered: unmade, forgotten
  *   one below the state directory alone  the same
- *   the same, no state directory         somebody removed it: taken apart, not ready
+ *   one of this boot, no state directory somebody removed it: taken apart, not ready
  *   state ready, pause alive             adopted
  *   state ready, pause gone              not ready; what is left of it is taken apart when it is stopped
  *   record of another boot               not ready: nothing of it can run
@@ -36,11 +33,21 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   const { deps } = room;
   const half: LiveSandbox[] = [];
   const stateless: LiveSandbox[] = [];
-  for (const id of await idsInAny([deps.podsDir, deps.statePodsDir])) {
-    const found = await readSandbox(room, id);
-    if (found === undefined) continue;
+  const all = await readRecords({
+    kind: 'sandbox',
+    idField: 'podSandboxId',
+    directory: deps.podsDir,
+    stateDirectory: deps.statePodsDir,
+    bootId: deps.bootId,
+    logger: deps.logger,
+    parseRecord: parseSandboxRecord,
+    parseState: parseSandboxState,
+    madeOnce: (message): SandboxStateFile => ({ version: 1, phase: 'ready', message, timingsMs: {} }),
+    forget: (id) => forgetSandbox(deps, id),
+  });
+  for (const found of all) {
     const live = revive(room, found.record);
-    room.store.set(id, live);
+    room.store.set(live.value.id, live);
     if (found.stateless) stateless.push(live);
     if (found.state === undefined) half.push(live);
     else await adopt(room, live, found.record, found.state);
@@ -51,78 +58,6 @@ export async function recoverSandboxes(room: Sandboxes): Promise<void> {
   await deps.network.adopt(living);
   for (const live of half) await unmake(room, live);
   for (const live of stateless) await end(room, live);
-}
-
-interface FoundSandbox {
-  readonly record: SandboxRecord;
-  readonly state: SandboxStateFile | undefined;
-  /** Its state directory was removed since it was made: what runs of it is out of reach. */
-  readonly stateless: boolean;
-}
-
-async function readSandbox(room: Sandboxes, id: string): Promise<FoundSandbox | undefined> {
-  const { deps } = room;
-  const directory = path.join(deps.podsDir, id);
-  const stateDirectory = path.join(deps.statePodsDir, id);
-  const [record, intended, text, lookup] = await readFiles([
-    path.join(directory, RECORD),
-    path.join(stateDirectory, RECORD),
-    path.join(stateDirectory, STATE),
-    stateDirectory, // no file, but it tells whether it is there
-  ]);
-  try {
-    if (typeof record !== 'string') {
-      if (!isErrno(record, 'ENOENT')) throw record ?? new Error('unreadable');
-      const half = typeof intended === 'string' ? parseIntended(intended, id) : undefined;
-      if (half === undefined) await forgetSandbox(deps, id);
-      return half && { record: half, state: undefined, stateless: false };
-    }
-    const parsed = parseSandboxRecord(decode(record));
-    if (parsed.id !== id) throw new Error(`record of ${parsed.id}`);
-    const stateless = isErrno(lookup, 'ENOENT');
-    const state = stateFor(room, parsed, { text, stateless });
-    return { record: parsed, state, stateless: stateless && parsed.bootId === deps.bootId };
-  } catch (error) {
-    deps.logger.warn('unreadable sandbox record kept aside', { podSandboxId: id, error: messageOf(error) });
-    await rename(directory, `${directory}.corrupt`);
-    return undefined;
-  }
-}
-
-/** Torn, or of somebody else: nothing was made after it. */
-function parseIntended(text: string, id: string): SandboxRecord | undefined {
-  try {
-    const record = parseSandboxRecord(decode(text));
-    return record.id === id ? record : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-interface FoundState {
-  readonly text: FileResult | undefined;
-  /** Nobody but a reboot removes a state directory and leaves the record. */
-  readonly stateless: boolean;
-}
-
-function stateFor(
-  room: Sandboxes,
-  { id, bootId }: SandboxRecord,
-  { text, stateless }: FoundState,
-): SandboxStateFile | undefined {
-  if (typeof text === 'string') return readState(room, id, text);
-  const unfinished = bootId === room.deps.bootId && !stateless;
-  return unfinished ? undefined : { version: 1, phase: 'ready', timingsMs: {} };
-}
-
-/** A torn state tells nothing but that the sandbox was ready once. */
-function readState({ deps }: Sandboxes, id: string, state: string): SandboxStateFile {
-  try {
-    return parseSandboxState(decode(state));
-  } catch (error) {
-    deps.logger.warn('unreadable sandbox state ignored', { podSandboxId: id, error: messageOf(error) });
-    return { version: 1, phase: 'ready', message: 'its state was unreadable', timingsMs: {} };
-  }
 }
 
 function revive({ deps, store }: Sandboxes, record: SandboxRecord): LiveSandbox {

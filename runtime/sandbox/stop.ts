@@ -12,7 +12,8 @@ import {
 import { parseStartTime } from '../base/process-identity.js';
 import { isErrno } from '../errors.js';
 import type { SandboxDeps } from './deps.js';
-import { STATE, type SandboxStateFile } from './record.js';
+import { STATE } from '../records.js';
+import type { SandboxStateFile } from './record.js';
 import type { LiveSandbox, Sandboxes } from './service.js';
 import type { ProcessIdentity } from './types.js';
 
