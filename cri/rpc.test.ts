@@ -288,6 +288,65 @@ describe('answering a call', () => {
     });
   });
 
+  it('answers once, whatever becomes of the log', async () => {
+    const fail = (): never => {
+      throw new Error('disk full');
+    };
+    const log = { debug: fail, info: fail, warn: fail, error: fail };
+    const warnings: string[] = [];
+    const note = ({ message }: Error): unknown => warnings.push(message);
+    process.on('warning', note);
+    const answer = VersionResponse.create({ version: 'x' });
+    const refuse = (): never => {
+      throw new RuntimeError('NotFound', 'container');
+    };
+    try {
+      await withHandlers(
+        { unary: () => answer },
+        async (client) => {
+          expect(await callUnary(client)).to.deep.equal(answer);
+        },
+        log,
+      );
+      await withHandlers(
+        { unary: refuse },
+        async (client) => {
+          expect((await refusal(callUnary(client))).code).to.equal(status.NOT_FOUND);
+        },
+        log,
+      );
+      await withHandlers(
+        {
+          stream: async function* () {
+            yield answer;
+          },
+        },
+        async (client) => {
+          const call = client.makeServerStreamRequest(
+            '/test/Stream',
+            requestSerialize,
+            responseDeserialize,
+            VersionRequest.create(),
+          );
+          const ended = new Promise<{ code: number }>((resolve) => call.on('status', resolve));
+          call.on('error', () => undefined);
+          call.on('data', () => undefined);
+          expect((await ended).code).to.equal(status.OK);
+        },
+        log,
+      );
+      await eventually(() => warnings.length === 3);
+    } finally {
+      process.off('warning', note);
+    }
+    expect(new Set(warnings)).to.deep.equal(
+      new Set([
+        'unary was answered but not logged: disk full',
+        'stream was answered but not logged: disk full',
+      ]),
+    );
+  });
+
   it('logs ids and the outcome, never the rest of a request', async () => {
     const lines: unknown[] = [];
     const write = (message: string, fields?: object): void => void lines.push({ message, ...fields });

@@ -8,6 +8,7 @@ import type {
 import { performance } from 'node:perf_hooks';
 import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
 import { noteCall } from './journal/observe.js';
+import type { Metrics } from './metrics/types.js';
 import type { Services } from './services.js';
 import { statusOf } from './status.js';
 
@@ -104,64 +105,65 @@ interface Method {
   readonly path: string;
 }
 
-/** A call in progress, as far as log and journal tell of it. */
+/** A call in progress, as far as log, journal and metrics tell of it. */
 interface Received {
   readonly rpc: string;
   readonly request: unknown;
   readonly startedAtMs: number;
   readonly services: Services;
+  readonly metered: ReturnType<Metrics['begin']> | undefined;
 }
 
-function unaryAnswerer({ rpc, path }: Method, handler: Unary<unknown, unknown>, services: Services) {
+/** How a handler has ended; a stream has no one response. */
+type Outcome = { readonly response: unknown } | { readonly failure: unknown };
+
+function unaryAnswerer(method: Method, handler: Unary<unknown, unknown>, services: Services) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
+      const received = receive(method, call.request, services);
       const { signal, answered } = signalOf(call);
-      const metered = services.metrics?.begin(path);
+      let outcome: Outcome;
       try {
-        const response = await handler(call.request, { ...services, signal });
-        answered();
-        // The client first: it waits, the log does not.
-        callback(null, response);
-        tellSuccess(received, response);
-        metered?.('OK');
+        outcome = { response: await handler(call.request, { ...services, signal }) };
       } catch (error) {
-        answered();
-        const failure = failureOf(error, signal);
-        callback(toStatus(failure));
-        tellFailure(received, failure);
-        metered?.(codeOf(failure));
+        outcome = { failure: failureOf(error, signal) };
       }
+      answered();
+      // The client first: it waits, the log does not.
+      if ('failure' in outcome) callback(toStatus(outcome.failure));
+      else callback(null, outcome.response);
+      tell(received, outcome);
     }
   };
 }
 
-function streamAnswerer({ rpc, path }: Method, handler: Stream<unknown, unknown>, services: Services) {
+function streamAnswerer(method: Method, handler: Stream<unknown, unknown>, services: Services) {
   return (call: ServerWritableStream<unknown, unknown>): void => {
     void answer();
     async function answer(): Promise<void> {
-      const received = { rpc, request: call.request, startedAtMs: performance.now(), services };
+      const received = receive(method, call.request, services);
       const { signal, answered } = signalOf(call);
-      const metered = services.metrics?.begin(path);
+      let outcome: Outcome;
       try {
         for await (const response of handler(call.request, { ...services, signal })) {
           if (!call.write(response)) await drained(call, signal);
         }
-        tellSuccess(received, undefined);
-        metered?.('OK');
-        call.end();
+        outcome = { response: undefined };
       } catch (error) {
-        const failure = failureOf(error, signal);
-        tellFailure(received, failure);
-        metered?.(codeOf(failure));
-        // grpc-js ends the call with the status that such an error carries.
-        call.emit('error', toStatus(failure));
-      } finally {
-        answered();
+        outcome = { failure: failureOf(error, signal) };
       }
+      answered();
+      // grpc-js ends the call with the status that such an error carries.
+      if ('failure' in outcome) call.emit('error', toStatus(outcome.failure));
+      else call.end();
+      tell(received, outcome);
     }
   };
+}
+
+function receive({ rpc, path }: Method, request: unknown, services: Services): Received {
+  return { rpc, request, startedAtMs: performance.now(), services, metered: services.metrics?.begin(path) };
 }
 
 /** Waits until the client has read what it was sent. */
@@ -216,6 +218,18 @@ function toStatus(failure: unknown): { readonly code: number; readonly details: 
   const text = Buffer.from(sentence);
   const details = text.length <= maxDetails ? text.toString() : `${text.subarray(0, maxDetails).toString()}…`;
   return Object.assign(new Error(details), { code, details });
+}
+
+/** Never throws: the client has its answer, and would get another one. */
+function tell(received: Received, outcome: Outcome): void {
+  try {
+    received.metered?.('failure' in outcome ? codeOf(outcome.failure) : 'OK');
+    if ('failure' in outcome) tellFailure(received, outcome.failure);
+    else tellSuccess(received, outcome.response);
+  } catch (error) {
+    // Not to the log: it may be what has failed.
+    process.emitWarning(`${received.rpc} was answered but not logged: ${messageOf(error)}`);
+  }
 }
 
 function tellSuccess({ services, rpc, request, startedAtMs }: Received, response: unknown): void {
