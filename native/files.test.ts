@@ -43,7 +43,8 @@ describe('file batches', () => {
     it('reads many files, each with its own result', async () => {
       writeFileSync(at('latin1'), Buffer.from([0x61, 0xff, 0x00, 0x62]));
       writeFileSync(at('big'), Buffer.alloc((1 << 20) + 1));
-      writeFileSync(at('fits'), Buffer.alloc(1 << 20, 'x'));
+      const longest = Array.from({ length: 1 << 17 }, (_, number) => String(number).padStart(8)).join('');
+      writeFileSync(at('fits'), longest);
       const results = await readFiles([
         at('latin1'),
         at('missing'),
@@ -58,7 +59,7 @@ describe('file batches', () => {
         .and.include({ code: 'ENOENT', path: at('missing') });
       expect(results[2]).to.include({ syscall: 'read', code: 'EFBIG', path: at('big') });
       expect(results[3]).to.include({ syscall: 'read', code: 'EISDIR' });
-      expect(results[4]).to.equal('x'.repeat(1 << 20));
+      expect(results[4] === longest).to.equal(true);
       expect(results[5]).to.be.a('string').and.not.equal('');
       expect(await readFiles([])).to.deep.equal([]);
     });

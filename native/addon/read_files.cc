@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <unistd.h>
@@ -8,6 +9,8 @@ namespace podwright {
 namespace {
 
 constexpr size_t MAX_FILE_BYTES = 1 << 20;
+// On the stack; most files of the kernel fit.
+constexpr size_t BUFFER_BYTES = 16 << 10;
 
 struct FileContent {
     std::string content;
@@ -15,30 +18,30 @@ struct FileContent {
 };
 
 // O_NONBLOCK: a fifo under the name must not hold the thread.
-FileContent read_file(const std::string &path, char *buffer) {
+FileContent read_file(const std::string &path) {
     UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!fd)
         return {{}, Failure{"open", errno, path}};
-    size_t length = 0;
-    while (length <= MAX_FILE_BYTES) {
-        ssize_t count = read(fd.get(), buffer + length, MAX_FILE_BYTES + 1 - length);
+    std::string content;
+    char buffer[BUFFER_BYTES];
+    while (content.size() <= MAX_FILE_BYTES) {
+        ssize_t count = read(fd.get(), buffer, std::min(BUFFER_BYTES, MAX_FILE_BYTES + 1 - content.size()));
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
             return {{}, Failure{"read", errno, path}};
         if (count == 0)
-            return {std::string(buffer, length), std::nullopt};
-        length += static_cast<size_t>(count);
+            return {std::move(content), std::nullopt};
+        content.append(buffer, static_cast<size_t>(count));
     }
     return {{}, Failure{"read", EFBIG, path}};
 }
 
 std::vector<FileContent> read_all(const std::vector<std::string> &paths) {
-    auto buffer = std::make_unique_for_overwrite<char[]>(MAX_FILE_BYTES + 1);
     std::vector<FileContent> contents;
     contents.reserve(paths.size());
     for (const std::string &path : paths)
-        contents.push_back(read_file(path, buffer.get()));
+        contents.push_back(read_file(path));
     return contents;
 }
 
