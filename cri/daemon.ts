@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
+import { collectGarbage } from '../runtime/base/garbage.js';
 import type { Logger } from '../runtime/base/logger.js';
 import { messageOf } from '../runtime/errors.js';
 import { type RuntimeOptions, openRuntime } from '../runtime/index.js';
-import { collectGarbage } from './collect-garbage.js';
 import { type Config, type ConfigSources, loadConfig } from './config.js';
 import { CpuRates } from './cpu-rates.js';
 import { ContainerEvents } from './events/container-events.js';

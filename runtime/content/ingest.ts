@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto';
 import { rename, rm, type FileHandle } from 'node:fs/promises';
 import { algorithmOf, finishDigest, startDigest, type Digest } from '../base/digest.js';
-import { countYoungBytes } from '../base/young-garbage.js';
+import { countYoungBytes } from '../base/garbage.js';
 import { RuntimeError, wrapError } from '../errors.js';
 import type { Ingest } from './types.js';
 
