@@ -1,5 +1,10 @@
 import path from 'node:path';
-import { type ContainerStatus, ContainerState, NamespaceMode } from '../protos/gen/cri/runtime/v1/api.js';
+import {
+  type ContainerStatus,
+  type PodSandboxStatus,
+  ContainerState,
+  NamespaceMode,
+} from '../protos/gen/cri/runtime/v1/api.js';
 import type * as api from '../protos/gen/cri/runtime/v1/api.js';
 import { awaitChange } from './await-change.js';
 import type { CallLimits } from './cri-client.js';
@@ -137,6 +142,31 @@ export async function runContainer(bed: Bed, pod: Pod, config: ContainerConfig):
   const workload = await createContainer(bed, pod, config);
   await bed.daemon.client.runtime.startContainer({ containerId: workload.id });
   return workload;
+}
+
+export async function podStatusOf({ daemon }: Bed, { id: podSandboxId }: Pod): Promise<PodSandboxStatus> {
+  const { status } = await daemon.client.runtime.podSandboxStatus({ podSandboxId });
+  if (status === undefined) throw new Error(`${podSandboxId} has no status`);
+  return status;
+}
+
+/** The verbose part of a pod's status, parsed. */
+export async function podInfoOf(
+  { daemon }: Bed,
+  { id: podSandboxId }: Pick<Pod, 'id'>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const { info } = await daemon.client.runtime.podSandboxStatus({ podSandboxId, verbose: true });
+  return JSON.parse(info['info'] ?? '{}') as Readonly<Record<string, unknown>>;
+}
+
+/** Process id of the pod's pause process on the host. */
+export async function pauseOf(bed: Bed, pod: Pod): Promise<number> {
+  return Number((await podInfoOf(bed, pod))['pid']);
+}
+
+/** Empty on the host's network. */
+export async function addressOf(bed: Bed, pod: Pod): Promise<string> {
+  return (await podStatusOf(bed, pod)).network?.ip ?? '';
 }
 
 export async function statusOf({ daemon }: Bed, containerId: string): Promise<ContainerStatus> {

@@ -11,6 +11,7 @@ import {
   exec,
   hostNetwork,
   openBed,
+  pauseOf,
   runContainer,
   runPod,
 } from './bed.js';
@@ -66,12 +67,7 @@ describe('a budget', function () {
   });
 
   it('of a pause process is 256 KiB', async () => {
-    const { info } = await bed.daemon.client.runtime.podSandboxStatus({
-      podSandboxId: pod.id,
-      verbose: true,
-    });
-    const { pid } = JSON.parse(info['info'] ?? '{}') as { readonly pid: number };
-    const { rssBytes, pssBytes, privateBytes } = await memoryOf(pid);
+    const { rssBytes, pssBytes, privateBytes } = await memoryOf(await pauseOf(bed, pod));
     console.log(
       `      pause: ${rssBytes / 1024} KiB resident, ${pssBytes / 1024} KiB proportional, ${privateBytes / 1024} private`,
     );

@@ -13,6 +13,7 @@ import {
   hostNetwork,
   openBed,
   pidOf,
+  podInfoOf,
   runContainer,
   runPod,
   statusOf,
@@ -215,9 +216,8 @@ describe('changing resources', function () {
   });
 
   describe('of a pod', () => {
-    const limitsOf = async (podSandboxId: string): Promise<Readonly<Record<string, unknown>>> => {
-      const { info } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId, verbose: true });
-      const { overhead, resources } = JSON.parse(info['info'] ?? '{}') as Readonly<Record<string, unknown>>;
+    const limitsOf = async (id: string): Promise<Readonly<Record<string, unknown>>> => {
+      const { overhead, resources } = await podInfoOf(bed, { id });
       return { overhead, resources };
     };
 

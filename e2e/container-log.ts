@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { awaitChange } from './await-change.js';
-import { patienceMs } from './bed.js';
+import { type Bed, type ContainerConfig, type Pod, exitOf, patienceMs, runContainer } from './bed.js';
 
 /** A line of a container's log: `TIME STREAM P|F TEXT`. */
 export interface LogLine {
@@ -34,6 +34,17 @@ export async function readLog(file: string): Promise<readonly LogLine[]> {
 /** The texts of a log's lines. */
 export async function readTexts(file: string): Promise<readonly string[]> {
   return (await readLog(file)).map(({ text }) => text);
+}
+
+/** Runs a container to its end. */
+export async function runToEnd(
+  bed: Bed,
+  pod: Pod,
+  config: ContainerConfig,
+): Promise<{ readonly exitCode: number; readonly texts: readonly string[] }> {
+  const { id, log } = await runContainer(bed, pod, config);
+  const { exitCode } = await exitOf(bed, id);
+  return { exitCode, texts: await readTexts(log) };
 }
 
 /** Resolves with what `look` finds in the log, as soon as it finds something. */

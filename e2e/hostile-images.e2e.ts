@@ -17,7 +17,7 @@ import {
   runPod,
 } from './bed.js';
 import { type Canary, makeCanary } from './canary.js';
-import { readTexts } from './container-log.js';
+import { runToEnd } from './container-log.js';
 import { busyboxLayer, debianBusybox } from './fixtures/busybox-image.js';
 import {
   type BuiltLayer,
@@ -78,9 +78,7 @@ describe('a hostile image', function () {
   ): Promise<readonly string[]> => {
     serial += 1;
     const config = containerConfig({ image }, `c${serial}`, script, more);
-    const container = await runContainer(bed, pod, config);
-    await exitOf(bed, container.id);
-    return readTexts(container.log);
+    return (await runToEnd(bed, pod, config)).texts;
   };
 
   describe('whose layer leads out of it', () => {

@@ -7,7 +7,6 @@ import {
   type Bed,
   type ContainerConfig,
   type Pod,
-  type Workload,
   containerConfig,
   createContainer,
   exitOf,
@@ -15,7 +14,7 @@ import {
   runContainer,
   runPod,
 } from './bed.js';
-import { readTexts } from './container-log.js';
+import { readTexts, runToEnd } from './container-log.js';
 import { busyboxLayer, debianBusybox } from './fixtures/busybox-image.js';
 import { buildImage, buildLayer } from './fixtures/image-builder.js';
 import { mapping, userns } from './fixtures/user-namespace.js';
@@ -34,18 +33,10 @@ describe('a volume', () => {
     await bed?.end();
   });
 
-  const start = async (
-    name: string,
-    script: string,
-    more: ContainerConfig = {},
-    where = pod,
-  ): Promise<Workload> => runContainer(bed, where, containerConfig(bed, name, script, more));
   const output = async (name: string, script: string, more: ContainerConfig = {}, where = pod) => {
-    const workload = await start(name, script, more, where);
-    expect(await exitOf(bed, workload.id), (await readTexts(workload.log)).join('\n')).to.include({
-      exitCode: 0,
-    });
-    return readTexts(workload.log);
+    const { exitCode, texts } = await runToEnd(bed, where, containerConfig(bed, name, script, more));
+    expect(exitCode, texts.join('\n')).to.equal(0);
+    return texts;
   };
   const directory = async (name: string): Promise<string> => {
     const made = path.join(bed.daemon.instance.scratch, name);
@@ -129,9 +120,8 @@ describe('a volume', () => {
     const layers = [await busyboxLayer(debianBusybox), layer];
     const image = bed.serve('volumes', buildImage({ layers, config: { Volumes: { '/data': {} } } }));
     await bed.daemon.client.image.pullImage({ image: { image } });
-    const workload = await start('volumes', 'stat -c %u:%g /data/file; touch /data/new; cat /data/file', {
-      image: { image },
-    });
+    const script = 'stat -c %u:%g /data/file; touch /data/new; cat /data/file';
+    const workload = await runContainer(bed, pod, containerConfig({ image }, 'volumes', script));
     expect(await exitOf(bed, workload.id)).to.include({ exitCode: 0 });
     expect(await readTexts(workload.log)).to.deep.equal(['1000:1001', 'of the image']);
     const volumes = path.join(bed.daemon.instance.root, 'containers', workload.id, 'volumes/0');

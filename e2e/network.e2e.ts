@@ -13,6 +13,7 @@ import {
   type Bed,
   type Pod,
   type PodConfig,
+  addressOf,
   containerConfig,
   exec,
   openBed,
@@ -31,11 +32,6 @@ const run = promisify(execFile);
 const server = `mkdir -p /www; hostname >/www/index.html; echo known.test 192.0.2.7 >/names
   [ -x /programs/busybox ] && /programs/busybox dnsd -c /names &
   exec httpd -f -p 80 -h /www`;
-
-async function addressOf(bed: Bed, { id: podSandboxId }: Pod): Promise<string> {
-  const { status } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId });
-  return status?.network?.ip ?? '';
-}
 
 async function serve(bed: Bed, pod: Pod): Promise<string> {
   const mounts = [{ containerPath: '/programs', hostPath: imagePrograms, readonly: true }];

@@ -16,13 +16,16 @@ import {
   type ContainerConfig,
   type Pod,
   type Workload,
+  addressOf,
   containerConfig,
   createContainer,
   exec,
   exitOf,
   openBed,
   patienceMs,
+  pauseOf,
   pidOf,
+  podStatusOf,
   removePod,
   runContainer,
   runPod,
@@ -91,9 +94,9 @@ for (const ending of ['stop', 'kill'] as const) {
     const endOf = async (name: string): Promise<ContainerStatus> => exitOf(bed, workload(name).id);
 
     it('finds its pod as it was', async () => {
-      const { status } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id });
-      expect(status?.state).to.equal(SANDBOX_READY);
-      expect(status?.network?.ip).to.match(/^10\./);
+      const { state, network } = await podStatusOf(bed, pod);
+      expect(state).to.equal(SANDBOX_READY);
+      expect(network?.ip).to.match(/^10\./);
     });
 
     it('takes up what runs, and has not touched it', async () => {
@@ -161,14 +164,14 @@ describe('a daemon that finds its pods hurt', () => {
       await using bed = await openBed();
       const pod = await runPod(bed, 'no-pause', { portMappings: [{ containerPort: 80, hostPort: 28_080 }] });
       const container = await runContainer(bed, pod, containerConfig(bed, 'main', count));
-      const pid = await pausePid(bed, pod);
+      const pid = await pauseOf(bed, pod);
       await whileDown(bed, when, async () => {
         process.kill(pid, 'SIGKILL');
         await ended(pid);
       });
       expect(
         await eventually(
-          () => podState(bed, pod),
+          async () => (await podStatusOf(bed, pod)).state,
           (state) => state === SANDBOX_NOTREADY,
         ),
       ).to.equal(SANDBOX_NOTREADY);
@@ -224,7 +227,7 @@ describe('a daemon that finds its pods hurt', () => {
     await daemon.stop();
     await pretendReboot(bed);
     await daemon.start();
-    expect(await podState(bed, pod)).to.equal(SANDBOX_NOTREADY);
+    expect((await podStatusOf(bed, pod)).state).to.equal(SANDBOX_NOTREADY);
     for (const { id } of [running, created])
       expect(await statusOf(bed, id)).to.include({
         state: CONTAINER_EXITED,
@@ -306,7 +309,7 @@ describe('a daemon that finds its pods hurt', () => {
     await truncate(path.join(daemon.instance.state, 'pods', pod.id, 'state.json'), 5);
     await daemon.start();
     expect((await statusOf(bed, container.id)).state).to.equal(CONTAINER_RUNNING);
-    expect(await podState(bed, pod)).to.equal(SANDBOX_NOTREADY);
+    expect((await podStatusOf(bed, pod)).state).to.equal(SANDBOX_NOTREADY);
     await removePod(bed, pod);
     await bed.end();
   });
@@ -326,7 +329,7 @@ describe('a daemon that finds its pods hurt', () => {
     await daemon.kill();
     for (const part of [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]) await daemon.startAndKill(startMs * part);
     await daemon.start();
-    expect(await podState(bed, pod)).to.equal(SANDBOX_READY);
+    expect((await podStatusOf(bed, pod)).state).to.equal(SANDBOX_READY);
     expect(await identityOf(await pidOf(bed, container.id))).to.equal(identity);
     expect(await statusOf(bed, stopped.id)).to.include({ exitCode: 8 });
     await removePod(bed, pod);
@@ -358,19 +361,6 @@ describe('a daemon that finds its pods hurt', () => {
     await bed.end();
   });
 });
-
-async function podState(bed: Bed, { id: podSandboxId }: Pod): Promise<PodSandboxState | undefined> {
-  return (await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId })).status?.state;
-}
-
-async function addressOf(bed: Bed, { id: podSandboxId }: Pod): Promise<string | undefined> {
-  return (await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId })).status?.network?.ip;
-}
-
-async function pausePid(bed: Bed, { id: podSandboxId }: Pod): Promise<number> {
-  const { info } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId, verbose: true });
-  return (JSON.parse(info['info'] ?? '{}') as { readonly pid: number }).pid;
-}
 
 const sharedPid: ContainerConfig = {
   linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.POD } } },

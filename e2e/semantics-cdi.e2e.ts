@@ -10,12 +10,11 @@ import {
   containerConfig,
   createContainer,
   exec,
-  exitOf,
   openBed,
   runContainer,
   runPod,
 } from './bed.js';
-import { readTexts } from './container-log.js';
+import { runToEnd } from './container-log.js';
 import { refusal } from './refusal.js';
 
 /** Devices that are asked for by name, described by files of their vendors. */
@@ -47,9 +46,7 @@ describe('a CDI device', () => {
     );
   const asking = (...names: string[]): ContainerConfig => ({ CDIDevices: names.map((name) => ({ name })) });
   const run = async (name: string, script: string, more: ContainerConfig): Promise<readonly string[]> => {
-    const container = await runContainer(bed, pod, containerConfig(bed, name, script, more));
-    await exitOf(bed, container.id);
-    return readTexts(container.log);
+    return (await runToEnd(bed, pod, containerConfig(bed, name, script, more))).texts;
   };
 
   it('brings its node, files, variables and groups', async () => {

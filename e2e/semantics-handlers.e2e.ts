@@ -9,12 +9,11 @@ import {
   type Pod,
   containerConfig,
   createContainer,
-  exitOf,
   openBed,
   podConfig,
   runContainer,
 } from './bed.js';
-import { readTexts } from './container-log.js';
+import { runToEnd } from './container-log.js';
 import { refusal } from './refusal.js';
 
 /** Runtime handlers: the same core with other settings, by the name that a RuntimeClass gives. */
@@ -64,9 +63,7 @@ describe('a runtime handler', () => {
     return { id: podSandboxId, config, logDirectory: config.logDirectory ?? '' };
   };
   const run = async (pod: Pod, name: string, script: string, more: ContainerConfig = {}) => {
-    const container = await runContainer(bed, pod, containerConfig(bed, name, script, more));
-    await exitOf(bed, container.id);
-    return readTexts(container.log);
+    return (await runToEnd(bed, pod, containerConfig(bed, name, script, more))).texts;
   };
   const devices =
     'ls /dev | grep -c "^loop\\|^tty[0-9]\\|^kmsg" ; mknod /tmp/kmsg c 1 11 && head -c 0 /tmp/kmsg && echo used';

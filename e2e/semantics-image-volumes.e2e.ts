@@ -18,7 +18,7 @@ import {
   statusOf,
 } from './bed.js';
 import { strays } from './audit.js';
-import { readTexts } from './container-log.js';
+import { readTexts, runToEnd } from './container-log.js';
 import { eventually } from './eventually.js';
 import { type LayerEntry, buildImage, buildLayer } from './fixtures/image-builder.js';
 import { refusal } from './refusal.js';
@@ -44,9 +44,7 @@ describe('an image volume', () => {
   });
   const withVolumes = (...mounts: ReturnType<typeof volume>[]): ContainerConfig => ({ mounts });
   const run = async (name: string, script: string, more: ContainerConfig): Promise<readonly string[]> => {
-    const container = await runContainer(bed, pod, containerConfig(bed, name, script, more));
-    await exitOf(bed, container.id);
-    return readTexts(container.log);
+    return (await runToEnd(bed, pod, containerConfig(bed, name, script, more))).texts;
   };
 
   before(async () => {

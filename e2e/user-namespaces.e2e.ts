@@ -12,19 +12,21 @@ import {
   type ContainerConfig,
   type Pod,
   type Workload,
+  addressOf,
   containerConfig,
   createContainer,
   exec,
   exitOf,
-  infoOf,
   openBed,
+  pauseOf,
   pidOf,
   podConfig,
+  podStatusOf,
   removePod,
   runContainer,
   runPod,
 } from './bed.js';
-import { awaitLine, readTexts } from './container-log.js';
+import { awaitLine, readTexts, runToEnd } from './container-log.js';
 import { eventually } from './eventually.js';
 import { firstId as first, idCount as length, userns, usernsOptions } from './fixtures/user-namespace.js';
 import { cniPlugins, tool } from './places.js';
@@ -55,11 +57,9 @@ describe('a user namespace', () => {
     where = pod,
   ): Promise<Workload> => runContainer(bed, where, containerConfig(bed, name, script, more));
   const output = async (name: string, script: string, more: ContainerConfig = {}, where = pod) => {
-    const workload = await start(name, script, more, where);
-    expect(await exitOf(bed, workload.id), (await readTexts(workload.log)).join('\n')).to.include({
-      exitCode: 0,
-    });
-    return readTexts(workload.log);
+    const { exitCode, texts } = await runToEnd(bed, where, containerConfig(bed, name, script, more));
+    expect(exitCode, texts.join('\n')).to.equal(0);
+    return texts;
   };
   const inside = async (script: string, { id } = container): Promise<string> => {
     const { stdout, stderr, exitCode } = await exec(bed, id, script);
@@ -83,8 +83,8 @@ describe('a user namespace', () => {
         `${first}`,
         `${length}`,
       ]);
-    const { status: answer } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id });
-    expect(answer?.linux?.namespaces?.options?.usernsOptions).to.deep.equal(usernsOptions);
+    const answer = await podStatusOf(bed, pod);
+    expect(answer.linux?.namespaces?.options?.usernsOptions).to.deep.equal(usernsOptions);
   });
 
   it('has every process of the pod in it and in the pod’s cgroups, as others on the host', async () => {
@@ -157,10 +157,10 @@ describe('a user namespace', () => {
       return (await promisify(execFile)(tool('crictl'), [...options, ...args])).stdout;
     };
     expect(await crictl('exec', container.id, 'sh', '-c', 'id -u; cat /made')).to.equal('0\nroot\n');
-    const { status: answer } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: pod.id });
+    const address = await addressOf(bed, pod);
     const server = await start('server', 'while :; do echo served | nc -l -p 80; done');
     const said = await eventually(
-      () => said80(answer?.network?.ip ?? ''),
+      () => said80(address),
       (text) => text === 'served\n',
     );
     expect(said).to.equal('served\n');
@@ -259,7 +259,7 @@ describe('a user namespace', () => {
     await bed.daemon.start();
     expect(await inside('id -u; cat /made')).to.equal('0\nroot');
     expect((await inside('cat /proc/self/uid_map')).split(/\s+/)[1]).to.equal(`${first}`);
-    const pid = Number(await infoOf(bed, container.id).then((info) => info['pid']));
+    const pid = await pidOf(bed, container.id);
     expect(await readFile(`/proc/${pid}/status`, 'utf8')).to.contain(`Uid:\t${first}`);
     expect(await output('after', 'stat -c %u /; cat /dev/shm/a')).to.deep.equal(['0', 'shared']);
     expect(await strays(bed)).to.deep.equal([]);
@@ -289,10 +289,7 @@ describe('a user namespace', () => {
       if (down) await bed.daemon.kill();
       process.kill(pause, 'SIGKILL');
       if (down) await bed.daemon.start();
-      const state = async () => {
-        const request = { podSandboxId: killed.id };
-        return (await bed.daemon.client.runtime.podSandboxStatus(request)).status?.state;
-      };
+      const state = async () => (await podStatusOf(bed, killed)).state;
       const { SANDBOX_NOTREADY } = PodSandboxState;
       expect(await eventually(state, (seen) => seen === SANDBOX_NOTREADY)).to.equal(SANDBOX_NOTREADY);
       await removePod(bed, killed);
@@ -343,9 +340,10 @@ describe('a user namespace with a CNI network', () => {
     const pod = await runPod(bed, 'cni', userns());
     const linux = { securityContext: { capabilities: { addCapabilities: ['NET_ADMIN'] } } };
     const script = 'ip -4 addr show eth0 | grep -c inet && ip link set eth0 mtu 1300 && echo changed';
-    const workload = await runContainer(bed, pod, containerConfig(bed, 'net', script, { linux }));
-    expect(await exitOf(bed, workload.id)).to.include({ exitCode: 0 });
-    expect(await readTexts(workload.log)).to.deep.equal(['1', 'changed']);
+    expect(await runToEnd(bed, pod, containerConfig(bed, 'net', script, { linux }))).to.deep.equal({
+      exitCode: 0,
+      texts: ['1', 'changed'],
+    });
     await bed.end();
   });
 });
@@ -361,10 +359,4 @@ function said80(host: string): Promise<string> {
     socket.on('timeout', () => socket.destroy(new Error('time-out')));
     socket.on('error', (error) => resolve(error.message));
   });
-}
-
-async function pauseOf(bed: Bed, { id }: Pod): Promise<number> {
-  const { info } = await bed.daemon.client.runtime.podSandboxStatus({ podSandboxId: id, verbose: true });
-  const parsed = JSON.parse(info['info'] ?? '{}') as Readonly<Record<string, unknown>>;
-  return Number(parsed['pid']);
 }
