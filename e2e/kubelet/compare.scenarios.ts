@@ -2,11 +2,13 @@ import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startDaemon } from '../daemon.js';
+import { cniBridge } from '../fixtures/cni-bridge.js';
+import { containerdProgram } from '../fixtures/containerd.js';
 import { writeHostsDirectory } from '../fixtures/hosts-directory.js';
 import { startImageServer, type ImageServer } from '../fixtures/image-server.js';
 import { cgroupHierarchies } from '../instance.js';
 import { nodeReady } from './cluster.js';
-import { bridgeConfiguration, containerdProgram, startContainerd } from './containerd.js';
+import { podSubnet, startContainerd } from './containerd.js';
 import { startControlPlane } from './control-plane.js';
 import { buildPause } from './images.js';
 import { Kubelet, type NodeRuntime } from './kubelet.js';
@@ -45,7 +47,7 @@ const podwright = (network: 'built-in network' | 'CNI'): Candidate => ({
     if (network === 'CNI')
       await writeFile(
         path.join(daemon.cniDirectory, '10-bridge.conflist'),
-        bridgeConfiguration('pwc0', scratch),
+        cniBridge({ bridge: 'pwc0', subnet: podSubnet, scratch }),
       );
     const end = (): Promise<void> => daemon.destroy();
     return { scratch, box, socket: daemon.socket, cgroupRoot: cgroupParent, end };

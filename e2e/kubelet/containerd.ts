@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { connectCri } from '../cri-client.js';
-import { writeHostsDirectory } from '../fixtures/hosts-directory.js';
+import { cniBridge } from '../fixtures/cni-bridge.js';
+import { containerdTools, prepareContainerd } from '../fixtures/containerd.js';
 import { cgroupHierarchies, enterBox, makeBox } from '../instance.js';
-import { cache, cniPlugins } from '../places.js';
 import type { NodeRuntime } from './kubelet.js';
 
 /** containerd with runc, for comparison: on directories and cgroups of its own. */
@@ -18,8 +18,8 @@ export interface Containerd extends NodeRuntime {
   end(): Promise<void>;
 }
 
-const tools = path.join(cache, 'bench/bin');
-export const containerdProgram = path.join(tools, 'containerd');
+/** Of pods with addresses of their own in a comparison. */
+export const podSubnet = '10.198.0.0/16';
 
 /** @param registry serves the image of pods' first process as `test/pause:1` */
 export async function startContainerd(registry: string): Promise<Containerd> {
@@ -27,16 +27,13 @@ export async function startContainerd(registry: string): Promise<Containerd> {
   const cgroupRoot = `/${path.basename(scratch)}`;
   const box = await makeBox(`${path.basename(scratch)}-daemon`);
   const socket = path.join(scratch, 'cri.sock');
-  await writeHostsDirectory(path.join(scratch, 'certs.d'), registry);
-  await mkdir(path.join(scratch, 'cni'));
-  await writeFile(path.join(scratch, 'cni/10-bridge.conflist'), bridgeConfiguration('ctd0', scratch));
-  const config = path.join(scratch, 'config.toml');
-  await writeFile(config, configuration(scratch, registry));
+  const command = await prepareContainerd({ scratch, registry, pauseImage: `${registry}/test/pause:1` });
+  const network = cniBridge({ bridge: 'ctd0', subnet: podSubnet, scratch });
+  await writeFile(path.join(scratch, 'cni/10-bridge.conflist'), network);
   const log = await open(path.join(scratch, 'containerd.log'), 'a');
-  const command = [containerdProgram, '--config', config, '--log-level', 'warn'];
   const daemon = spawn('/bin/sh', ['-c', enterBox, 'sh', box, ...command], {
     stdio: ['ignore', log.fd, log.fd],
-    env: { ...process.env, PATH: `${tools}:${process.env['PATH'] ?? ''}` },
+    env: { ...process.env, PATH: `${containerdTools}:${process.env['PATH'] ?? ''}` },
   });
   await log.close();
   const client = connectCri(socket);
@@ -51,54 +48,6 @@ export async function startContainerd(registry: string): Promise<Containerd> {
     await rm(scratch, { recursive: true, force: true });
   };
   return { scratch, socket, cgroupRoot, box, end };
-}
-
-/** A bridge for pods with addresses of its own, as a CNI configuration. */
-export function bridgeConfiguration(bridge: string, scratch: string): string {
-  return JSON.stringify({
-    cniVersion: '1.0.0',
-    name: 'pods',
-    plugins: [
-      {
-        ...{ type: 'bridge', bridge, isGateway: true, ipMasq: false },
-        ipam: {
-          ...{ type: 'host-local', dataDir: path.join(scratch, 'ipam') },
-          ranges: [[{ subnet: '10.198.0.0/16' }]],
-          routes: [{ dst: '0.0.0.0/0' }],
-        },
-      },
-    ],
-  });
-}
-
-function configuration(scratch: string, registry: string): string {
-  return `version = 3
-root = "${scratch}/root"
-state = "${scratch}/state"
-[grpc]
-  address = "${scratch}/cri.sock"
-[ttrpc]
-  address = "${scratch}/ttrpc.sock"
-[plugins.'io.containerd.cri.v1.images']
-  snapshotter = "overlayfs"
-  [plugins.'io.containerd.cri.v1.images'.pinned_images]
-    sandbox = "${registry}/test/pause:1"
-  [plugins.'io.containerd.cri.v1.images'.registry]
-    config_path = "${scratch}/certs.d"
-[plugins.'io.containerd.cri.v1.runtime']
-  restrict_oom_score_adj = true
-  tolerate_missing_hugetlb_controller = true
-  disable_apparmor = true
-  [plugins.'io.containerd.cri.v1.runtime'.cni]
-    bin_dirs = ["${cniPlugins}"]
-    conf_dir = "${scratch}/cni"
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      BinaryName = "${tools}/runc"
-[plugins.'io.containerd.nri.v1.nri']
-  disable = true
-`;
 }
 
 async function removeCgroups(names: readonly string[]): Promise<void> {

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { mount, umount } from '../../native/index.js';
 import { connectCri, type CriClient } from '../../e2e/cri-client.js';
+import { cniBridge } from '../../e2e/fixtures/cni-bridge.js';
+import { containerdTools, prepareContainerd } from '../../e2e/fixtures/containerd.js';
 import { writeHostsDirectory } from '../../e2e/fixtures/hosts-directory.js';
 import { BareClient } from './bare-client.js';
 import { cache, cniPlugins, repository, tool } from '../../e2e/places.js';
@@ -21,7 +23,6 @@ export interface RuntimeUnderTest extends AsyncDisposable {
   useNetwork(kind: 'builtin' | 'cni'): Promise<void>;
 }
 
-const benchTool = (name: string): string => path.join(cache, 'bench/bin', name);
 const START_TIMEOUT_MS = 30_000;
 const MNT_DETACH = 2;
 
@@ -67,49 +68,19 @@ export async function startPodwright(registry: string): Promise<RuntimeUnderTest
 
 export async function startContainerd(registry: string): Promise<RuntimeUnderTest> {
   const scratch = await mkdtemp(path.join(tmpdir(), 'ctb-'));
-  const hosts = path.join(scratch, 'certs.d');
   const cni = path.join(scratch, 'cni');
-  await mkdir(cni);
   await mountState(scratch);
-  await writeHostsDirectory(hosts, registry);
+  const pauseImage = 'docker.io/library/busybox:pause';
+  const [program = '', ...args] = await prepareContainerd({ scratch, registry, pauseImage });
+  const daemon = await start(program, args, scratch);
   const socket = path.join(scratch, 'cri.sock');
-  const config = `version = 3
-root = "${scratch}/root"
-state = "${scratch}/state"
-[grpc]
-  address = "${socket}"
-[ttrpc]
-  address = "${scratch}/ttrpc.sock"
-[plugins.'io.containerd.cri.v1.images']
-  snapshotter = "overlayfs"
-  [plugins.'io.containerd.cri.v1.images'.pinned_images]
-    sandbox = "docker.io/library/busybox:pause"
-  [plugins.'io.containerd.cri.v1.images'.registry]
-    config_path = "${hosts}"
-[plugins.'io.containerd.cri.v1.runtime']
-  restrict_oom_score_adj = true
-  tolerate_missing_hugetlb_controller = true
-  disable_apparmor = true
-  [plugins.'io.containerd.cri.v1.runtime'.cni]
-    bin_dirs = ["${cniPlugins}"]
-    conf_dir = "${cni}"
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      BinaryName = "${benchTool('runc')}"
-[plugins.'io.containerd.nri.v1.nri']
-  disable = true
-`;
-  const file = path.join(scratch, 'config.toml');
-  await writeFile(file, config);
-  const daemon = await start(benchTool('containerd'), ['--config', file, '--log-level', 'warn'], scratch);
   return underTest('containerd', { daemon, socket, scratch, cniDirectory: cni });
 }
 
 async function start(program: string, args: readonly string[], scratch: string): Promise<ChildProcess> {
   const log = await open(path.join(scratch, 'daemon.log'), 'a');
   try {
-    const PATH = `${path.join(cache, 'bench/bin')}:${path.join(cache, 'bin')}:${process.env['PATH'] ?? ''}`;
+    const PATH = `${containerdTools}:${path.join(cache, 'bin')}:${process.env['PATH'] ?? ''}`;
     const child = spawn(program, args, { stdio: ['ignore', log.fd, log.fd], env: { ...process.env, PATH } });
     await once(child, 'spawn');
     return child;
@@ -143,7 +114,7 @@ async function underTest(
     useNetwork: async (kind) => {
       const file = path.join(cniDirectory, '10-bench.conflist');
       if (kind === 'builtin') await rm(file, { force: true });
-      else await writeFile(file, JSON.stringify(cniList(name, scratch)));
+      else await writeFile(file, cniList(name, scratch));
       await networkReady(client);
     },
     [Symbol.asyncDispose]: async () => {
@@ -158,26 +129,10 @@ async function underTest(
   };
 }
 
-function cniList(name: string, scratch: string): unknown {
-  const subnet = name === 'podwright' ? '10.192.0.0/16' : '10.193.0.0/16';
-  return {
-    cniVersion: '1.0.0',
-    name: `bench-${name}`,
-    plugins: [
-      {
-        type: 'bridge',
-        bridge: name === 'podwright' ? 'pwbcni0' : 'ctbcni0',
-        isGateway: true,
-        ipMasq: false,
-        ipam: {
-          type: 'host-local',
-          dataDir: path.join(scratch, 'ipam'),
-          ranges: [[{ subnet }]],
-          routes: [{ dst: '0.0.0.0/0' }],
-        },
-      },
-    ],
-  };
+function cniList(name: RuntimeUnderTest['name'], scratch: string): string {
+  return name === 'podwright'
+    ? cniBridge({ bridge: 'pwbcni0', subnet: '10.192.0.0/16', scratch })
+    : cniBridge({ bridge: 'ctbcni0', subnet: '10.193.0.0/16', scratch });
 }
 
 /** Both runtimes notice a new configuration by inotify. */
