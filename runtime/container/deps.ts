@@ -1,13 +1,19 @@
 import type { Logger } from '../base/logger.js';
-import type { CgroupDriver, CgroupJoin } from '../cgroup/types.js';
+import type { CgroupDriver } from '../cgroup/types.js';
+import type { ContainerPlanOptions, ExecPlanOptions, OverlayRootfs } from '../plan/options.js';
+import type { RestorePlan, RestorePlanOptions } from '../plan/restore-plan.js';
 import type { Plan } from '../plan/steps.js';
 import type { Sandbox } from '../sandbox/types.js';
-import type { Process, Seccomp, Spec } from '../spec/types.js';
+import type { SeccompProgram } from '../seccomp/index.js';
+import type { ImageLayers } from '../snapshot/types.js';
+import type { Seccomp, Spec } from '../spec/types.js';
 import type { Fd } from '../../native/index.js';
 import type { StepFailure } from '../errors.js';
 import type { ContainerRequest, ContainerStats } from './types.js';
 
 export { StepError, type StepFailure } from '../errors.js';
+export type { ContainerPlanOptions, ExecPlanOptions, OverlayRootfs } from '../plan/options.js';
+export type { SeccompProgram } from '../seccomp/index.js';
 
 /** What the container room is given by the composition root. */
 export interface ContainerDeps {
@@ -36,21 +42,6 @@ export interface ImagePins {
   unpin(imageId: string, owner: string): void;
 }
 
-export interface OverlayRootfs {
-  readonly kind: 'overlay';
-  readonly layersDir: string;
-  readonly lower: readonly string[];
-  readonly upper: string;
-  readonly work: string;
-}
-
-/** The layers of an image for a read-only overlay. */
-export interface ImageLayers {
-  readonly layersDir: string;
-  /** Names below `layersDir`, the top layer first; two at least. */
-  readonly lower: readonly string[];
-}
-
 export interface ContainerSnapshots {
   /** What an image is mounted from, read-only. @throws NotFound when a layer is missing */
   layersOf(chainId: string): ImageLayers;
@@ -77,59 +68,6 @@ export interface PlanCompiler {
   print(plan: Plan): string;
   /** The error of a failed step in the user's terms. */
   explain(plan: Plan, failure: StepFailure): Error;
-}
-
-export interface SeccompProgram {
-  readonly bpf: Buffer;
-  readonly flags: number;
-}
-
-export interface ContainerPlanOptions {
-  readonly spec: Spec;
-  readonly rootfs: OverlayRootfs | { readonly kind: 'path'; readonly path: string };
-  /** An existing host directory on which the rootfs is attached inside the container's mount namespace. */
-  readonly rootfsMountpoint: string;
-  readonly sandbox: {
-    readonly pid: number;
-    readonly startTime: string;
-    readonly sharedPid: boolean;
-    readonly shm: 'pause' | 'host' | 'none';
-  };
-  /** What mounts of type `image` in the spec are made from, by destination. */
-  readonly imageMounts?: ReadonlyMap<string, ImageLayers & { readonly subPath: string }> | undefined;
-  /** The process whose pid namespace the spec names by its /proc/PID/ns/pid path. */
-  readonly pidTarget?: { readonly pid: number; readonly startTime: string } | undefined;
-  readonly cgroup: CgroupJoin & { readonly directories: ReadonlyMap<string, string> };
-  readonly seccomp: SeccompProgram | undefined;
-  readonly fileLimit: number;
-  readonly keyringName: string;
-}
-
-export interface RestorePlanOptions {
-  readonly container: ContainerPlanOptions;
-  /** Where the sandbox' /dev/shm is attached for CRIU to take it from. */
-  readonly shmMountpoint: string;
-  /** CRIU, which gets the first passed descriptor as its socket. */
-  readonly program: string;
-}
-
-export interface RestorePlan {
-  readonly plan: Plan;
-  /** What CRIU takes from the host: mount points in the container, and what they become. */
-  readonly mounts: readonly { readonly mountpoint: string; readonly source: string }[];
-  /** Namespaces of the sandbox, by their descriptor in CRIU. */
-  readonly namespaces: readonly { readonly type: 'network' | 'ipc' | 'uts'; readonly fd: number }[];
-}
-
-export interface ExecPlanOptions {
-  readonly spec: Spec;
-  readonly process: Process;
-  readonly init: { readonly pid: number; readonly startTime: string };
-  readonly sharedPid: boolean;
-  readonly cgroup: CgroupJoin;
-  readonly seccomp: SeccompProgram | undefined;
-  readonly fileLimit: number;
-  readonly keyringName: string;
 }
 
 /** A monitor process without a container yet; it ends when it is released, or we end. */

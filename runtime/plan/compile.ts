@@ -6,4 +6,4 @@ export { compilePausePlan } from './pause-plan.js';
 export { encodePlan } from './wire.js';
 export { describeStep, printPlan } from './print.js';
 export { explainFailure } from './explain.js';
-export type { ContainerPlanOptions, ExecPlanOptions, PausePlanOptions, SeccompProgram } from './options.js';
+export type { ContainerPlanOptions, ExecPlanOptions, PausePlanOptions } from './options.js';

@@ -1,4 +1,6 @@
 import type { CgroupJoin } from '../cgroup/types.js';
+import type { SeccompProgram } from '../seccomp/index.js';
+import type { ImageLayers } from '../snapshot/types.js';
 import type { Process, Spec } from '../spec/types.js';
 import type { PlanStep } from './steps.js';
 import type { IdMaps } from './user-namespace.js';
@@ -32,10 +34,7 @@ export interface OverlayRootfs {
 }
 
 /** An image to be mounted read-only. */
-export interface ImageTree {
-  readonly layersDir: string;
-  /** Names below `layersDir`, the top layer first; two at least, as an overlay without upper directory wants. */
-  readonly lower: readonly string[];
+export interface ImageTree extends ImageLayers {
   /** The directory of the image that is mounted; empty: its root. */
   readonly subPath: string;
 }
@@ -58,11 +57,6 @@ export interface SandboxRef {
 export interface CgroupRef extends CgroupJoin {
   /** Host directory per controller ("" is the unified tree), for a mount of type cgroup. */
   readonly directories: ReadonlyMap<string, string>;
-}
-
-export interface SeccompProgram {
-  readonly bpf: Uint8Array;
-  readonly flags: number;
 }
 
 /** What a plan for another process in a running container is compiled from. */

@@ -3,7 +3,7 @@ import { capabilityMask } from '../spec/capabilities.js';
 import { rlimitNumber } from '../spec/rlimits.js';
 import type { Capabilities, Process, Rlimit } from '../spec/types.js';
 import { RLIM_INFINITY } from './kernel.js';
-import type { SeccompProgram } from './options.js';
+import type { SeccompProgram } from '../seccomp/index.js';
 import type { PlanStep, StdioOwnerStep } from './steps.js';
 import { type IdMaps, hostIdOf } from './user-namespace.js';
 

@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from '../base/logger.js';
 import type { CgroupDriver } from '../cgroup/types.js';
 import type { NetworkService } from '../network/types.js';
-import type { Plan, PlanStep } from '../plan/steps.js';
-import type { Sandbox } from './types.js';
+import type { PausePlanOptions } from '../plan/options.js';
+import type { Plan } from '../plan/steps.js';
 
 /** What the sandbox room is given by the composition root. */
 export interface SandboxDeps {
@@ -27,16 +27,4 @@ export interface SandboxDeps {
   readonly containersOf: (sandboxId: string) => readonly string[];
   readonly killContainer: (id: string, signal: AbortSignal) => Promise<void>;
   readonly removeContainer: (id: string, signal: AbortSignal) => Promise<void>;
-}
-
-/** Input of the pause plan's compiler (runtime/plan). */
-export interface PausePlanOptions {
-  readonly namespaces: Sandbox['request']['namespaces'];
-  readonly userNamespace: Sandbox['request']['userNamespace'];
-  readonly hostname: string;
-  readonly sysctls: Readonly<Record<string, string>>;
-  readonly shmSizeBytes: number;
-  readonly pinNetns: string | undefined;
-  readonly network: { readonly parentSteps: readonly PlanStep[]; readonly childSteps: readonly PlanStep[] };
-  readonly cgroup: { readonly v1TasksPaths: readonly string[]; readonly unifiedPath: string | undefined };
 }
