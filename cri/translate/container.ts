@@ -85,8 +85,7 @@ export function toContainerWishes(
   checkSelinux(`${securityField}.selinux_options`, security?.selinuxOptions, host);
   config.mounts.forEach((mount, index) => {
     // Without SELinux no file has a label: a client that always asks for the right one has it.
-    if (mount.selinuxRelabel && host.selinux)
-      throw noSelinux(`config.mounts[${index}].selinux_relabel`, host);
+    if (mount.selinuxRelabel && host.selinux) throw noSelinux(`config.mounts[${index}].selinux_relabel`);
   });
   const privileged = security?.privileged ?? false;
   if (privileged && !pod.privileged)

@@ -29,7 +29,10 @@ describe('name resolution', () => {
       );
     });
   }
-  for (const hostname of ['a b', 'a\nb', '-a', 'a/b', 'x'.repeat(65), 'a\0']) {
+  it('takes a fully qualified host name with its last dot', () => {
+    expect(toHostname('web-0.sub.ns.svc.')).to.equal('web-0.sub.ns.svc.');
+  });
+  for (const hostname of ['a b', 'a\nb', '-a', 'a/b', '.', 'a..', 'x'.repeat(65), 'a\0']) {
     it(`refuses the host name ${JSON.stringify(hostname).slice(0, 12)}`, () => {
       expect(refusalOf(() => toHostname(hostname))).to.match(/^InvalidArgument: config\.hostname/);
     });

@@ -51,11 +51,11 @@ export const podHosts = [
   '',
 ].join('\n');
 
-/** The pod's host name: at most what the kernel takes (man 2 sethostname). */
+/** The pod's host name: at most what the kernel takes (man 2 sethostname). A fully qualified one may end in a dot. */
 export function toHostname(hostname: string): string {
   const field = 'config.hostname';
   checkText(field, hostname, { maxBytes: 64, mayBeEmpty: true });
-  if (hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$/.test(hostname)) {
+  if (hostname !== '' && !/^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?\.?$/.test(hostname)) {
     throw refuse(field, `${quote(hostname)} is not a host name`);
   }
   return hostname;

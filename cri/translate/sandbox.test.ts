@@ -105,11 +105,6 @@ describe('a sandbox', () => {
       podConfig({ linux: { overhead: { cpuPeriod: 1n } } }),
       /^InvalidArgument: config\.linux\.overhead/,
     ],
-    [
-      'a SELinux label',
-      podConfig({ linux: { securityContext: { selinuxOptions: { type: 'x' } } } }),
-      /^FailedPrecondition/,
-    ],
   ] as [string, PodSandboxConfig | undefined, RegExp][]) {
     it(`is refused with ${name}`, () => {
       expect(refusalOf(() => translate(config))).to.match(says);

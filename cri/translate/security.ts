@@ -123,18 +123,22 @@ function oldApparmor(field: string, text: string): ApparmorChoice {
   return { kind: 'named', name: withoutPrefix(text) };
 }
 
-/** @throws FailedPrecondition where a label is asked for and the host has no SELinux, Unimplemented where it has */
+/**
+ * Without SELinux a label means nothing, to us as to every runtime: a manifest that is made for both kinds of nodes
+ * must run.
+ *
+ * @throws Unimplemented where a label is asked for and the host has SELinux
+ */
 export function checkSelinux(field: string, options: SELinuxOption | undefined, host: SecurityHost): void {
   const label = options === undefined ? '' : `${options.user}${options.role}${options.type}${options.level}`;
   if (label === '') return;
   checkText(field, label);
-  throw noSelinux(field, host);
+  if (host.selinux) throw noSelinux(field);
 }
 
 /** Why a field that asks for a label is refused. */
-export function noSelinux(field: string, host: SecurityHost): RuntimeError {
-  if (host.selinux) return unsupported(field, 'SELinux labels are');
-  return new RuntimeError('FailedPrecondition', field, { cause: 'SELinux is not enabled on this host' });
+export function noSelinux(field: string): RuntimeError {
+  return unsupported(field, 'SELinux labels are');
 }
 
 /** Masked and read-only paths are exactly those of the request: empty lists are how an unmasked /proc is asked for. */
