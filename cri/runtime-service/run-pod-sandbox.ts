@@ -12,18 +12,21 @@ export async function runPodSandbox(
   { config, runtimeHandler }: RunPodSandboxRequest,
   { runtime, host, signal, config: settings }: Call,
 ): Promise<RunPodSandboxResponse> {
-  const files = await readHostFiles(neededHostFiles(config));
   const handler = findHandler('runtime_handler', runtimeHandler, settings.runtime);
-  const request = toSandboxRequest(config, handler, host, files);
-  if (request.userNamespace !== undefined) {
-    await needKernel(
-      runtime,
-      'userNamespaces',
-      'config.linux.security_context.namespace_options.userns_options',
-    );
-  }
-  const undo = await makeLogDirectory(toLogDirectory(config?.logDirectory ?? ''));
+  // The two do not need each other, and each waits for the disk.
+  const [undo, files] = await Promise.all([
+    makeLogDirectory(toLogDirectory(config?.logDirectory ?? '')),
+    readHostFiles(neededHostFiles(config)),
+  ]);
   try {
+    const request = toSandboxRequest(config, handler, host, files);
+    if (request.userNamespace !== undefined) {
+      await needKernel(
+        runtime,
+        'userNamespaces',
+        'config.linux.security_context.namespace_options.userns_options',
+      );
+    }
     const sandbox = await runtime.sandboxes.run(request, signal);
     return { podSandboxId: sandbox.id };
   } catch (error) {
