@@ -7,6 +7,7 @@ import { buildDefaultProfile, relevantCapabilities } from './default-profile.js'
 import { type DiskCache, openDiskCache } from './disk-cache.js';
 import { toFilter, toFilterFlags } from './filter.js';
 import { parseProfile } from './parse-profile.js';
+import { shrink } from './shrink.js';
 
 /** A compiled profile: what the helper's seccomp step installs. */
 export interface SeccompProgram {
@@ -39,6 +40,9 @@ export interface SeccompOptions {
 
 /** Programs of profiles that only single containers use need not stay for ever. */
 const MAX_PROGRAMS = 64;
+
+/** Part of the cache's keys: how programs are made of what libseccomp writes. */
+const PROGRAM_FORM = 'ranges';
 
 /** What containers have unless they ask for more or less: the set that Docker chose and Kubernetes kept. */
 const usualCapabilities: readonly string[] = ['CAP_SYS_CHROOT'];
@@ -81,7 +85,7 @@ export async function openSeccomp({ cacheDir, logger }: SeccompOptions): Promise
 
 function keyOf(profile: Seccomp): string {
   return createHash('sha256')
-    .update(`${process.arch} ${seccompVersion()} ${JSON.stringify(profile)}`)
+    .update(`${PROGRAM_FORM} ${process.arch} ${seccompVersion()} ${JSON.stringify(profile)}`)
     .digest('hex');
 }
 
@@ -115,8 +119,9 @@ async function makeProgram(profile: Seccomp, { key, disk, logger }: Compilation)
     throw refusal(error);
   });
   if (unknown.length > 0) logger.debug('the seccomp profile names calls nobody knows', { names: unknown });
-  await disk.write(key, bpf).catch(warn);
-  return { bpf, flags };
+  const program = shrink(bpf);
+  await disk.write(key, program).catch(warn);
+  return { bpf: program, flags };
 }
 
 /** libseccomp says EINVAL or ENOENT for what the profile asks, anything else is trouble of the host. */
