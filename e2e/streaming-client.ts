@@ -4,7 +4,7 @@ import { type Duplex, Readable, Writable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { SpdyClient } from './streaming-spdy.js';
 import { upgrade } from './streaming-upgrade.js';
-import { openMessages, openTunnel } from './streaming-websocket.js';
+import { opcodes, openMessages, openTunnel } from './streaming-websocket.js';
 
 export type Transport = 'spdy' | 'websocket';
 export const transports: readonly Transport[] = ['spdy', 'websocket'];
@@ -82,33 +82,45 @@ async function commandOverWebSocket(
   const [stdout, stderr, error] = [output(), output(), output()];
   for (const stream of [stdout, stderr, error]) stream.on('error', () => undefined);
   const readers: Readonly<Record<number, Readable>> = { 1: stdout, 2: stderr, 3: error };
-  const messages = await openMessages(url, [protocol], {
+  const inText = protocol.includes('base64');
+  const messages = await openMessages(url, protocol === '' ? [] : [protocol], {
     ca,
     onMessage: (message, from) => {
-      const reader = readers[message[0] ?? -1];
-      if (message.length > 1 && reader?.push(message.subarray(1)) === false && reader !== error) from.pause();
+      const [channel, content] = inText ? fromText(message) : [message[0], message.subarray(1)];
+      const reader = readers[channel ?? -1];
+      if (content.length > 0 && reader?.push(content) === false && reader !== error) from.pause();
     },
   });
+  const send = (channel: number, content: Buffer, done?: () => void): void => {
+    if (!inText) return messages.send(Buffer.concat([Buffer.from([channel]), content]), done);
+    messages.sendFrame(opcodes.text, Buffer.from(`${channel}${content.toString('base64')}`));
+    done?.();
+  };
   const { socket } = messages;
   open.socket = socket;
   const closed = once(socket, 'close').then(() => {
     for (const stream of [stdout, stderr, error]) stream.push(null);
   });
   const stdin = new Writable({
-    write: (chunk: Buffer, _encoding, done) =>
-      messages.send(Buffer.concat([Buffer.from([0]), chunk]), () => done()),
-    final: (done) => messages.send(Buffer.from([255, 0]), () => done()),
+    write: (chunk: Buffer, _encoding, done) => send(0, chunk, () => done()),
+    // Only the latest protocol can say so.
+    final: (done) => (protocol.startsWith('v5.') ? send(255, Buffer.from([0]), () => done()) : done()),
   });
   return {
     stdin: wanted.stdin ? stdin : nowhere(),
     stdout,
     stderr,
-    resize: (Width, Height) =>
-      messages.send(Buffer.concat([Buffer.from([4]), Buffer.from(JSON.stringify({ Width, Height }))])),
+    resize: (Width, Height) => send(4, Buffer.from(JSON.stringify({ Width, Height }))),
     lastWord: quietly(text(error)),
     socket,
     closed,
   };
+}
+
+/** A channel's digit, then base64. */
+function fromText(message: Buffer): readonly [channel: number, content: Buffer] {
+  const text = message.toString('latin1');
+  return [Number(text.slice(0, 1)), Buffer.from(text.slice(1), 'base64')];
 }
 
 /** Everything about a command whose client gives all its input and reads all that comes. */

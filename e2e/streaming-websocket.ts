@@ -4,11 +4,11 @@ import { Duplex } from 'node:stream';
 import { upgrade } from './streaming-upgrade.js';
 
 /**
- * A client's side of RFC 6455 in binary messages. The library on npm does not speak the tunnel's protocol, whose name is
+ * A client's side of RFC 6455 in messages. The library on npm does not speak the tunnel's protocol, whose name is
  * no token.
  */
 
-const opcodes = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+export const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
 export interface MessageSocket {
   readonly socket: Socket;
@@ -41,7 +41,7 @@ export async function openMessages(
     socket.write(Buffer.concat([frameHeader(opcode, announcedLength), payload]));
   };
   const take = frameReader((opcode, payload) => {
-    if (opcode === opcodes.binary) onMessage(payload, socket);
+    if (opcode === opcodes.binary || opcode === opcodes.text) onMessage(payload, socket);
     else if (opcode === opcodes.ping) sendFrame(opcodes.pong, payload);
     else if (opcode === opcodes.close) {
       closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;

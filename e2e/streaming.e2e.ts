@@ -137,6 +137,14 @@ describe('streaming', function () {
     });
   }
 
+  /** Over WebSocket: what a command says that says what it is told, and its last word. */
+  const echoed = async (protocol: string): Promise<readonly [stdout: string, lastWord: string]> => {
+    const wanted = { stdin: true, stdout: true, protocol };
+    const session = await exec('websocket', 'read line; echo "$line"; exit 4', wanted);
+    const { stdout, lastWord } = await runToEnd(session, 'text\n');
+    return [stdout.toString(), lastWord];
+  };
+
   it('speaks the old protocols', async () => {
     for (const protocol of ['', 'channel.k8s.io', 'v2.channel.k8s.io', 'v3.channel.k8s.io']) {
       const wanted = { stdout: true, stderr: true, stdin: true, protocol };
@@ -146,10 +154,17 @@ describe('streaming', function () {
         'command terminated with non-zero exit code: exit status 4',
       ]);
     }
-    const wanted = { stdout: true, protocol: 'v4.channel.k8s.io' };
-    const { stdout, lastWord } = await runToEnd(await exec('websocket', 'echo text; exit 4', wanted));
-    expect(stdout.toString()).to.equal('text\n');
-    expect(JSON.parse(lastWord)).to.include({ status: 'Failure' });
+    for (const protocol of ['', 'channel.k8s.io', 'base64.channel.k8s.io']) {
+      expect(await echoed(protocol)).to.deep.equal([
+        'text\n',
+        'command terminated with non-zero exit code: exit status 4',
+      ]);
+    }
+    for (const protocol of ['v4.channel.k8s.io', 'v4.base64.channel.k8s.io']) {
+      const [stdout, lastWord] = await echoed(protocol);
+      expect(stdout).to.equal('text\n');
+      expect(JSON.parse(lastWord)).to.include({ status: 'Failure' });
+    }
   });
 
   it('keeps the cgroup of a command only as long as somebody lives in it', async () => {

@@ -118,7 +118,7 @@ async function overWebSocket(
   ]);
   const known = [...(ticket.kind === 'portforward' ? [tunnelProtocol] : []), ...channels.channelProtocols];
   const offered = protocolsOf(request, 'sec-websocket-protocol');
-  const protocol = known.find((name) => offered.includes(name));
+  const protocol = offered.length === 0 ? '' : known.find((name) => offered.includes(name));
   if (protocol === undefined) {
     refuse(socket, '403 Forbidden', unknownProtocol(offered, known));
     return;
@@ -130,7 +130,7 @@ async function overWebSocket(
     perMessageDeflate: false,
     maxPayload: MAX_MESSAGE_BYTES,
   });
-  server.once('headers', (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
+  if (protocol !== '') server.once('headers', (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
   if (socket.destroyed) return;
   await new Promise<void>((resolve, reject) => {
     socket.once('close', resolve);

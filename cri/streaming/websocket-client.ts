@@ -3,17 +3,24 @@ import { Duplex, Readable, Writable } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { CommandClient, CommandRequest, ForwardRequest } from './client.js';
 
-/** Channels of remotecommand: the first byte of every message. */
+/** Channels of remotecommand: every message begins with one. */
 const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 const STREAM_BUFFER_BYTES = 1024 * 1024;
 const CLOSE_GRACE_MS = 5_000;
 const PROBE_INTERVAL_MS = 2_000;
 
-export const channelProtocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io'];
+/** What the API server passes on from clients; whoever names none speaks the last but one. */
+export const channelProtocols = [
+  'v5.channel.k8s.io',
+  'v4.channel.k8s.io',
+  'v4.base64.channel.k8s.io',
+  'channel.k8s.io',
+  'base64.channel.k8s.io',
+];
 
 export interface ChannelConnection {
   readonly socket: WebSocket;
-  /** The one of {@link channelProtocols} that was chosen. */
+  /** The one of {@link channelProtocols} that was chosen; empty where the client names none. */
   readonly protocol: string;
   /** Called whenever bytes of a channel move, in either direction. */
   readonly onActivity: () => void;
@@ -28,13 +35,13 @@ export function acceptCommandChannels(connection: ChannelConnection, request: Co
     stderr: request.stderr && !request.tty ? mux.writable(channels.stderr) : undefined,
     resize: request.tty ? mux.readable(channels.resize) : undefined,
     error: mux.writable(channels.error),
-    takesStatus: true,
+    takesStatus: /^v[45]\./.test(connection.protocol),
     ended: mux.ended,
     close: mux.close,
   };
   // Clients take the first message, be it empty, for the sign that the session is there.
   const first = request.stdout ? channels.stdout : request.stderr ? channels.stderr : channels.error;
-  connection.socket.send(Buffer.from([first]));
+  connection.socket.send(framingOf(connection.protocol).pack(first, Buffer.alloc(0)));
   return client;
 }
 
@@ -58,6 +65,27 @@ export async function acceptForwardChannels(
   if (!mux.ended.aborted) await once(mux.ended, 'abort');
 }
 
+/** How a message carries its channel and content: as bytes, or as text, a digit and base64. */
+interface Framing {
+  pack(channel: number, content: Buffer): Buffer | string;
+  unpack(message: Buffer): { readonly channel: number | undefined; readonly content: Buffer };
+}
+
+const bytes: Framing = {
+  pack: (channel, content) => Buffer.concat([Buffer.from([channel]), content]),
+  unpack: (message) => ({ channel: message[0], content: message.subarray(1) }),
+};
+
+const text: Framing = {
+  pack: (channel, content) => `${channel}${content.toString('base64')}`,
+  unpack: (message) => ({
+    channel: Number.parseInt(message.toString('latin1', 0, 1), 10),
+    content: Buffer.from(message.toString('latin1', 1), 'base64'),
+  }),
+};
+
+const framingOf = (protocol: string): Framing => (protocol.endsWith('base64.channel.k8s.io') ? text : bytes);
+
 interface Channels {
   readable(channel: number): Readable;
   writable(channel: number): Writable;
@@ -70,18 +98,20 @@ function openChannels({ socket, protocol, onActivity }: ChannelConnection): Chan
   const inputs = new Map<number, Readable>();
   const outputs: Writable[] = [];
   const pause = pausable(socket);
+  const framing = framingOf(protocol);
   socket.on('error', () => undefined);
   socket.on('message', (data: Buffer) => {
-    const [channel, closed] = data;
+    const { channel, content } = framing.unpack(data);
     const isEnd = channel === channels.close && protocol === 'v5.channel.k8s.io';
+    const closed = isEnd ? content[0] : undefined;
     const input = inputs.get((isEnd ? closed : channel) ?? -1);
     if (input === undefined || input.destroyed || input.readableEnded) return;
     onActivity();
     if (isEnd) {
       inputs.delete(closed ?? -1);
       input.push(null);
-    } else if (data.length > 1) {
-      input.push(data.subarray(1));
+    } else if (content.length > 0) {
+      input.push(content);
       if (input.readableLength > STREAM_BUFFER_BYTES) pause.begin();
     }
   });
@@ -104,7 +134,7 @@ function openChannels({ socket, protocol, onActivity }: ChannelConnection): Chan
       return input;
     },
     writable: (channel) => {
-      const output = newWritable({ socket, channel, onActivity });
+      const output = newWritable({ socket, pack: (content) => framing.pack(channel, content), onActivity });
       outputs.push(output);
       return output;
     },
@@ -134,13 +164,15 @@ function pausable(socket: WebSocket): { begin(): void; end(): void } {
 
 function newWritable({
   socket,
-  channel,
+  pack,
   onActivity,
-}: Pick<ChannelConnection, 'socket' | 'onActivity'> & { readonly channel: number }): Writable {
+}: Pick<ChannelConnection, 'socket' | 'onActivity'> & {
+  readonly pack: (content: Buffer) => Buffer | string;
+}): Writable {
   const output = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
       onActivity();
-      socket.send(Buffer.concat([Buffer.from([channel]), chunk]), (error) => {
+      socket.send(pack(chunk), (error) => {
         done(error);
       });
     },
