@@ -62,6 +62,7 @@ export interface Binding {
   pipe(): readonly [Fd, Fd];
   closeFd(fd: Fd): void;
   dupFd(fd: Fd): Fd;
+  setNonBlocking(fd: Fd): void;
   sealedMemfd(name: string, content: Uint8Array, executable: boolean): Fd;
   openat2(dirFd: Fd, path: string, flags: number, mode: number, resolve: number): Fd;
   setWindowSize(fd: Fd, columns: number, rows: number): void;

@@ -11,6 +11,10 @@ export function closeFd(fd: Fd): void {
 export function dupFd(fd: Fd): Fd {
   return binding.dupFd(fd);
 }
+/** O_NONBLOCK, for whoever shares the open file. */
+export function setNonBlocking(fd: Fd): void {
+  binding.setNonBlocking(fd);
+}
 /** memfd_create(2) filled with `content` and sealed against every change; `executable` adds MFD_EXEC (mode 0755). */
 export function sealedMemfd(name: string, content: Uint8Array, executable: boolean): Fd {
   return binding.sealedMemfd(name, content, executable);

@@ -53,6 +53,17 @@ Napi::Value dup_fd(const Napi::CallbackInfo &info) {
     return Napi::Number::New(info.Env(), copy);
 }
 
+Napi::Value set_non_blocking(const Napi::CallbackInfo &info) {
+    Args args(info);
+    int fd = args.fd(0);
+    if (!args.ok())
+        return info.Env().Undefined();
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return throw_errno(info.Env(), "fcntl");
+    return info.Env().Undefined();
+}
+
 // MFD_EXEC and MFD_NOEXEC_SEAL came with Linux 6.3; before that every memfd is executable.
 int create_memfd(const std::string &name, bool executable) {
     const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -152,6 +163,7 @@ void define_descriptor(Napi::Object exports) {
     define<pipe>(exports, "pipe");
     define<close_fd>(exports, "closeFd");
     define<dup_fd>(exports, "dupFd");
+    define<set_non_blocking>(exports, "setNonBlocking");
     define<sealed_memfd>(exports, "sealedMemfd");
     define<openat2_>(exports, "openat2");
     define<set_window_size>(exports, "setWindowSize");

@@ -79,6 +79,8 @@ _Noreturn static void run_list(struct stage *s) {
         s->flags = step.flags;
         steps[step.kind](s, &(struct plan_values){step.payload});
     }
+    if (s->goes_on)
+        stage_run_child(s, -1);
     if (s->list == PLAN_LIST_CHILD)
         stage_await_launcher(s);
     else if (s->sync_fd >= 0)
@@ -92,6 +94,7 @@ void stage_run_child(struct stage *s, int sync_fd) {
     s->sync_fd = sync_fd;
     s->child = 0;
     s->child_pidfd = -1;
+    s->goes_on = false;
     run_list(s);
 }
 
@@ -100,6 +103,8 @@ void step_fail_with(struct stage *s, int error, const char *syscall, const char 
                        .index = s->index,
                        .kind = s->kind,
                        .errnum = (uint32_t)(error < 0 ? -error : error)};
+    if (s->list == PLAN_LIST_CHILD && s->forked_on)
+        stage_await_launcher(s);
     strncpy(r.syscall, syscall, sizeof r.syscall - 1);
     strncpy(r.text, detail ? detail : "", sizeof r.text - 1);
     report_error(s->report_fd, &r);
@@ -196,12 +201,9 @@ static void reset_signals(void) {
 
 /* Nothing that a step opens may become descriptor 0, 1 or 2. */
 static void fill_standard_descriptors(void) {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd < 3);
-    if (fd >= 3)
-        close(fd);
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            return;
 }
 
 void launch_init(struct launch *l) {
@@ -233,7 +235,9 @@ _Noreturn static void run(const struct launch *l) {
                         .procfs_fd = -1,
                         .procfs_self_fd = -1,
                         .null_mount = -1,
-                        .empty_mount = -1};
+                        .empty_mount = -1,
+                        .cgroup_device = l->cgroup_device,
+                        .cgroup_inode = l->cgroup_inode};
     memcpy(s->slots, l->slots, sizeof s->slots);
     s->umask = umask(0);
     int keep[PLAN_MAX_SLOTS + 1];

@@ -23,6 +23,9 @@ struct launch {
     size_t plan_len;
     int slots[PLAN_MAX_SLOTS]; /* -1: empty */
     int report_fd;             /* write end of the report pipe */
+    /* The unified cgroup in which the launcher was started; 0: that of whoever started it. */
+    dev_t cgroup_device;
+    ino_t cgroup_inode;
 };
 
 /* Every slot empty, no report pipe. */
@@ -36,6 +39,8 @@ void launch_init(struct launch *l);
 pid_t launch_start(struct launch *l);
 /* The same in this process; used by `podwright-init launch N`. */
 _Noreturn void launch_run(struct launch *l);
+/* The same with the plan of a file. */
+_Noreturn void launch_run_file(struct launch *l, int plan_fd);
 /* Copies the plan from its file, so that nobody changes it after the check. 0 or -errno; plan_len + 1 bytes
  * are mapped. */
 int launch_read_plan(struct launch *l, int fd);

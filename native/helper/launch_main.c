@@ -27,6 +27,15 @@ int launch_read_plan(struct launch *l, int fd) {
     return 0;
 }
 
+void launch_run_file(struct launch *l, int plan_fd) {
+    int error = launch_read_plan(l, plan_fd);
+    if (error == 0)
+        launch_run(l);
+    struct plan_view view = {.problem = "the plan cannot be read"};
+    report_refused(l->report_fd, &view, error);
+    _exit(1);
+}
+
 /* N, or -1. */
 static long passed_count(const char *text) {
     char *end;
@@ -51,11 +60,5 @@ int launch_main(int argc, char **argv) {
     l.report_fd = LAUNCH_FD_REPORT;
     for (int fd = LAUNCH_FD_PLAN; fd < LAUNCH_FD_PASSED + passed + (argc == 4); fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    int error = launch_read_plan(&l, LAUNCH_FD_PLAN);
-    if (error < 0) {
-        struct plan_view view = {.problem = "the plan cannot be read"};
-        report_refused(LAUNCH_FD_REPORT, &view, error);
-        return 1;
-    }
-    launch_run(&l);
+    launch_run_file(&l, LAUNCH_FD_PLAN);
 }

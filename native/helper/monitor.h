@@ -8,6 +8,7 @@
  *   monitor_init.c    init until it runs: report, start, signals
  *   monitor_end.c     init's end: the rest killed, the pipes emptied, the exit record
  *   monitor_exec.c    processes executed in the container
+ *   monitor_helper.c  starts the launcher of such a process
  *   monitor_stdio.c   the container's pipes or terminal → log and attach clients, and their input
  *   monitor_cgroup.c  killing a cgroup, the OOM counter
  *   attach.c, log.c, frame.c
@@ -19,6 +20,7 @@
  */
 #pragma once
 #include "frame.h"
+#include "plan_format.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -151,6 +153,23 @@ bool exec_active(void);
 void exec_kill_all(void);
 void exec_tick(uint64_t now);
 uint64_t exec_deadline(void);
+
+/* ---- monitor_helper.c ---- */
+
+#define HELPER_FDS_MAX (LAUNCH_FD_PASSED + FRAME_MAX_FDS + 1)
+
+/* What the launcher of an exec gets. */
+struct helper {
+    int program; /* of the daemon that asks */
+    int cgroup;  /* -1, or the directory of the exec's */
+    /* By their numbers in the launcher: 0-2, LAUNCH_FD_*, the passed ones, the console's socket. */
+    int fds[HELPER_FDS_MAX];
+    uint32_t fd_count, passed;
+    bool has_console;
+};
+
+/* The launcher's pid or -errno. */
+pid_t helper_start(const struct helper *helper);
 
 /* ---- monitor_stdio.c ---- */
 

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #define CGROUP_PATH_BYTES 512u
-#define HELPER_FDS_MAX (LAUNCH_FD_PASSED + FRAME_MAX_FDS + 1)
 #define KILL_TICK_MS 10u
 #define KILL_MS 2000u
 /* For so long what a command leaves can still be killed: one that dies of its terminal's hang-up ends before
@@ -43,51 +42,9 @@ static uint32_t used_count;
 static uint32_t launching_count;
 static uint64_t tick = NO_DEADLINE;
 
-/* What the helper gets: entry i becomes its descriptor i. */
-struct helper {
-    int program;
-    int fds[HELPER_FDS_MAX];
-    uint32_t fd_count;
-    char *argv[5];
-};
-
 static void maybe_over(struct exec *exec);
 
 /* ---- start ---- */
-
-/*
- * The vfork child: it shares our memory, so it only makes system calls and returns errno through *error. The
- * sources are first copied above every target, so that no target overwrites a source.
- */
-static _Noreturn void become_helper(struct helper *helper, volatile int *error) {
-    static char *const environment[] = {NULL};
-    int copies[HELPER_FDS_MAX];
-    monitor_child_reset();
-    int program = fcntl(helper->program, F_DUPFD_CLOEXEC, HELPER_FDS_MAX);
-    bool ready = program >= 0;
-    for (uint32_t i = 0; i < helper->fd_count && ready; i++)
-        ready = (copies[i] = fcntl(helper->fds[i], F_DUPFD_CLOEXEC, HELPER_FDS_MAX)) >= 0;
-    for (uint32_t i = 0; i < helper->fd_count && ready; i++)
-        ready = dup2(copies[i], (int)i) >= 0;
-    if (ready && kernel_close_range(helper->fd_count, HELPER_FDS_MAX - 1, 0) == 0)
-        kernel_execveat(program, "", helper->argv, environment, AT_EMPTY_PATH);
-    *error = errno;
-    _exit(127);
-}
-
-static pid_t spawn_helper(struct helper *helper) {
-    volatile int error = 0;
-    pid_t pid = vfork();
-    if (pid == 0)
-        become_helper(helper, &error);
-    if (pid < 0)
-        return -errno;
-    if (error == 0)
-        return pid;
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return -error;
-}
 
 static int make_report(struct exec *exec, uint32_t index, int *write_end) {
     int ends[2];
@@ -112,19 +69,19 @@ static int arrange(const struct request *request, uint32_t flags, struct exec *e
     for (int fd = 0; fd < 3; fd++)
         helper->fds[fd] = (flags & FLAG_TTY) ? fd : request->fds[next++];
     if (flags & FLAG_CGROUP)
-        exec->cgroup = fcntl(request->fds[next++], F_DUPFD_CLOEXEC, 3);
+        exec->cgroup = helper->cgroup = fcntl(request->fds[next++], F_DUPFD_CLOEXEC, 3);
     helper->fd_count = LAUNCH_FD_PASSED;
     while (next < request->fd_count)
         helper->fds[helper->fd_count++] = request->fds[next++];
+    helper->passed = helper->fd_count - LAUNCH_FD_PASSED;
+    helper->has_console = console >= 0;
     if (console >= 0)
         helper->fds[helper->fd_count++] = console;
     return (flags & FLAG_CGROUP) && exec->cgroup < 0 ? -EMFILE : 0;
 }
 
 static int launch(const struct request *request, uint32_t flags, struct exec *exec, const char **syscall) {
-    static char role[] = "podwright-init", verb[] = "exec";
-    char passed[12], console_fd[12];
-    struct helper helper = {.argv = {role, verb, passed}};
+    struct helper helper = {.cgroup = -1};
     int console[2] = {-1, -1}, report = -1;
     *syscall = "socketpair";
     if ((flags & FLAG_TTY) && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0)
@@ -132,16 +89,12 @@ static int launch(const struct request *request, uint32_t flags, struct exec *ex
     exec->console = console[0];
     *syscall = "exec";
     int result = arrange(request, flags, exec, &helper, console[1]);
-    uint32_t extra = helper.fd_count - LAUNCH_FD_PASSED;
-    snprintf(passed, sizeof passed, "%u", console[1] < 0 ? extra : extra - 1);
-    snprintf(console_fd, sizeof console_fd, "%u", helper.fd_count - 1);
-    helper.argv[3] = console[1] < 0 ? NULL : console_fd;
     if (result == 0)
         result = make_report(exec, (uint32_t)(exec - execs), &report);
     helper.fds[LAUNCH_FD_REPORT] = report;
     *syscall = "execveat";
     if (result == 0)
-        result = spawn_helper(&helper);
+        result = helper_start(&helper);
     if (report >= 0)
         close(report);
     if (console[1] >= 0)

@@ -16,8 +16,12 @@ struct stage {
     uint32_t index, kind, flags; /* the step that runs */
     int slots[PLAN_MAX_SLOTS];
     int report_fd;
-    int sync_fd; /* the other side of CLONE; -1 when it is done */
-    pid_t child; /* launcher only */
+    int sync_fd;         /* the other side of CLONE; -1 when it is done */
+    pid_t child;         /* launcher only */
+    bool goes_on;        /* after its list the launcher runs the child's: step_clone */
+    bool forked_on;      /* ns_fork_on; sync_fd tells when our pid is reported */
+    dev_t cgroup_device; /* launch.h */
+    ino_t cgroup_inode;
     int child_pidfd;
     int procfs_fd;      /* procfs.c */
     int procfs_self_fd; /* its self/fd, opened before a seccomp filter could object */
@@ -42,7 +46,8 @@ int stage_dir(struct stage *s, uint32_t slot);
 void stage_fill(struct stage *s, uint32_t slot, int fd);
 /* Closes every descriptor but 0-2, the report pipe, the sync socket, the procfs handle and these slots. */
 void stage_close_all_but(struct stage *s, const uint32_t *slots, uint32_t count);
-/* Child: waits until the launcher has done its list; ends the process if it died instead. */
+/* Child: waits until the launcher has done its list, and our pid is reported; ends the process if it died
+ * instead. */
 void stage_await_launcher(struct stage *s);
 /* In the process that CLONE made: runs the child list to its end. */
 _Noreturn void stage_run_child(struct stage *s, int sync_fd);

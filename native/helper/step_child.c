@@ -7,10 +7,41 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+static bool only_score_follows(const struct stage *s) {
+    const unsigned char *at = s->plan->lists[PLAN_LIST_PARENT];
+    for (uint32_t i = 0; i < s->plan->counts[PLAN_LIST_PARENT]; i++) {
+        struct plan_step step = plan_step_at(at);
+        at = step.end;
+        if (i > s->index && step.kind != PLAN_OOM_SCORE_ADJ)
+            return false;
+    }
+    return true;
+}
+
+static bool is_in_cgroup(struct stage *s, uint32_t slot) {
+    struct stat st;
+    return slot == PLAN_NO_SLOT || (s->cgroup_inode != 0 && fstat(stage_slot(s, slot), &st) == 0 &&
+                                    st.st_dev == s->cgroup_device && st.st_ino == s->cgroup_inode);
+}
+
+/* The child of an exec into a pid namespace forks there anyway, and nobody else needs a launcher meanwhile:
+ * then the launcher is that child, and one process less is made. */
+static bool may_go_on(struct stage *s, uint64_t flags, uint32_t cgroup) {
+    return flags == 0 && plan_has(s->plan, PLAN_LIST_CHILD, PLAN_JOIN_PID, 0) &&
+           !plan_has(s->plan, PLAN_LIST_CHILD, PLAN_EXEC_FIFO, 0) && only_score_follows(s) &&
+           is_in_cgroup(s, cgroup);
+}
+
 void step_clone(struct stage *s, struct plan_values *v) {
     uint64_t flags = plan_u64(v);
     uint32_t cgroup = plan_u32(v);
     int sync[2], pidfd = -1;
+    if (may_go_on(s, flags, cgroup)) {
+        mask_prepare(s);
+        s->child = getpid();
+        s->goes_on = true;
+        return;
+    }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
         step_fail(s, "socketpair", NULL);
     struct clone_args args = {.flags = flags | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd};

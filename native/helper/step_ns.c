@@ -22,17 +22,15 @@ void ns_fork_on(struct stage *s) {
     pid_t pid = kernel_clone3(&args);
     if (pid < 0)
         step_fail(s, "clone3", NULL);
-    char byte = 0;
     if (pid > 0) {
         report_pid(s->report_fd, pid);
-        (void)!write(gate[1], &byte, 1);
+        (void)!write(gate[1], &(uint32_t){LAUNCHER_DONE}, sizeof(uint32_t));
         _exit(0);
     }
     close(gate[1]);
-    /* Whoever reads the report learns our pid before anything else from us. */
-    if (read(gate[0], &byte, 1) != 1)
-        _exit(1);
-    close(gate[0]);
+    /* Whoever reads the report learns our pid before anything else from us: stage_await_launcher. */
+    s->sync_fd = gate[0];
+    s->forked_on = true;
 }
 
 void step_unshare(struct stage *s, struct plan_values *v) {

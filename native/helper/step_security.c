@@ -13,11 +13,13 @@ void step_cap_bounding(struct stage *s, struct plan_values *v) {
     uint64_t mask = plan_u64(v);
     procfs_prepare(s);
     for (unsigned long cap = 0; cap < 64; cap++) {
-        int present = prctl(PR_CAPBSET_READ, cap);
-        if (present < 0)
+        if ((mask >> cap & 1) || prctl(PR_CAPBSET_DROP, cap) == 0)
+            continue;
+        if (errno == EINVAL)
             return; /* beyond the kernel's last capability */
-        if (present > 0 && !(mask >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0)
-            step_fail(s, "prctl", "PR_CAPBSET_DROP");
+        int error = errno;
+        if (prctl(PR_CAPBSET_READ, cap) != 0) /* without CAP_SETPCAP it may be gone already */
+            step_fail_with(s, error, "prctl", "PR_CAPBSET_DROP");
     }
 }
 
@@ -67,19 +69,17 @@ void step_user(struct stage *s, struct plan_values *v) {
     prctl(PR_SET_DUMPABLE, 0); /* whatever fs.suid_dumpable made of it */
 }
 
-/* Bits that this kernel does not know. */
-static uint64_t known_capabilities(void) {
-    unsigned long cap = 0;
-    while (cap < 64 && prctl(PR_CAPBSET_READ, cap) >= 0)
-        cap++;
-    return cap < 64 ? (1ull << cap) - 1 : ~0ull;
+/* Those of a set that this kernel knows: from its last one on it knows all. */
+static uint64_t known_capabilities(uint64_t set) {
+    for (int cap = 63; cap >= 0; cap--)
+        if ((set >> cap & 1) && prctl(PR_CAPBSET_READ, (unsigned long)cap) >= 0)
+            return set & (~0ull >> (63 - cap));
+    return 0;
 }
 
 void step_capabilities(struct stage *s, struct plan_values *v) {
-    uint64_t known = known_capabilities();
-    uint64_t effective = plan_u64(v) & known, permitted = plan_u64(v) & known,
-             inheritable = plan_u64(v) & known;
-    uint64_t ambient = plan_u64(v) & known;
+    uint64_t effective = known_capabilities(plan_u64(v)), permitted = known_capabilities(plan_u64(v));
+    uint64_t inheritable = known_capabilities(plan_u64(v)), ambient = known_capabilities(plan_u64(v));
     procfs_prepare(s);
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {
@@ -144,6 +144,7 @@ void step_seccomp(struct stage *s, struct plan_values *v) {
         if (socket < 0)
             step_fail(s, "dup", "seccomp listener");
     }
+    stage_await_launcher(s);
     if (process_exec_is_next(s))
         process_prepare_exec(s);
     long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);

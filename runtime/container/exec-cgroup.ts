@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { ExecCgroup } from '../cgroup/types.js';
 import type { Containers, LiveContainer } from './service.js';
 
@@ -16,9 +16,11 @@ export async function withExecCgroup<T>(
   use: (cgroup: ExecCgroup, ended: () => void) => Promise<T>,
 ): Promise<T> {
   await removeOutlived(live);
-  const name = `exec-${randomBytes(6).toString('hex')}`;
+  // Its last group: Node takes the bits of many of them at once.
+  const name = `exec-${randomUUID().slice(-12)}`;
   const cgroup = await room.deps.cgroups.open(live.value.cgroupPath).createExec(name);
-  const ended = (): void => void remove(live, cgroup);
+  // Usually the monitor has done it by then; the answer does not wait for it.
+  const ended = (): void => void setImmediate(() => void remove(live, cgroup));
   try {
     return await use(cgroup, ended);
   } catch (error) {

@@ -333,6 +333,23 @@ describe('a monitor', function () {
       expect(await monitor.exited).to.include({ code: 137, signal: 9 });
     });
 
+    it('runs one by the helper of a daemon that has started since', async () => {
+      const { monitor, stateDir } = await scratch.launch(initPlan(shell('exec sleep 300')));
+      await monitor.start();
+      const daemon = await MonitorScratch.open();
+      const later = await daemon.monitors.adopt(stateDir);
+      const stdout = new Output();
+      const plan = encodePlan(execPlan(shell('echo hi; exit 3')));
+      const execution = await later?.monitor.exec({ plan, stdout: stdout.writeEnd });
+      stdout.handedOn();
+      expect(await execution?.exited).to.deep.equal({ code: 3, signal: 0 });
+      expect(await stdout.end()).to.equal('hi\n');
+      later?.monitor.close();
+      await daemon.close();
+      await monitor.signal(9);
+      await monitor.exited;
+    });
+
     it('tells the step that failed', async () => {
       const { monitor } = await scratch.launch(initPlan(shell('exec sleep 300')));
       await monitor.start();
