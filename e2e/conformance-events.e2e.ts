@@ -129,11 +129,19 @@ describe('GetContainerEvents', function () {
     const pod = await runPod(bed, 'equal', hostNetwork);
     const container = await runContainer(bed, pod, containerConfig(bed, 'main', 'exec sleep 1000'));
     const [, event] = await follower.about([container.id], 2);
-    const { status: podStatus, containersStatuses } = await bed.daemon.client.runtime.podSandboxStatus({
-      podSandboxId: pod.id,
-    });
+    const { client } = bed.daemon;
+    const {
+      status: podStatus,
+      containersStatuses,
+      timestamp,
+    } = await client.runtime.podSandboxStatus({ podSandboxId: pod.id });
     expect(event?.podSandboxStatus).to.deep.equal(podStatus);
     expect(event?.containersStatuses).to.deep.equal(containersStatuses);
+    // A kubelet takes both, and believes the later one.
+    await client.runtime.stopContainer({ containerId: container.id, timeout: 0n });
+    const [, , end] = await follower.about([container.id], 3);
+    expect(event?.createdAt).to.satisfy((at: bigint) => at < timestamp);
+    expect(end?.createdAt).to.satisfy((at: bigint) => at > timestamp);
     follower.leave();
     await removePod(bed, pod);
   });

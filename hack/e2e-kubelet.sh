@@ -40,7 +40,7 @@ if [ "${1:-}" = --inside ]; then
   exit
 fi
 
-bash hack/setup/go-tools.sh kubernetes etcd
+bash hack/setup/go-tools.sh kubernetes etcd metrics-server
 # One at a time: the second would take for the machine's settings what the first one's kubelet wrote.
 exec 9>"$cache/.e2e-kubelet.lock"
 flock -n 9 || step 'waiting for another run' flock 9

@@ -7,6 +7,7 @@ import { resourcesSuite } from './resources.suite.js';
 import { restartsSuite } from './restarts.suite.js';
 import { securitySuite } from './security.suite.js';
 import { statsSuite } from './stats.suite.js';
+import { topSuite } from './top.suite.js';
 import { upkeepSuite } from './upkeep.suite.js';
 import { volumesSuite } from './volumes.suite.js';
 import { workloadsSuite } from './workloads.suite.js';
@@ -30,13 +31,17 @@ describe('a cluster', () => {
   describe('resources', () => resourcesSuite(of));
   describe('security', () => securitySuite(of));
   describe('access', () => accessSuite(of));
-  describe('figures', () => statsSuite(of));
+  describe('figures', () => {
+    statsSuite(of);
+    describe('for people', () => topSuite(of));
+  });
   describe('upkeep', () => upkeepSuite(of));
   describe('restarts', () => restartsSuite(of));
 
   describe('with the gate PodAndContainerStatsFromCRI', () => {
     useGates(of, { PodAndContainerStatsFromCRI: true });
     statsSuite(of);
+    describe('for people', () => topSuite(of));
   });
 
   describe('with the gate EventedPLEG', () => {

@@ -11,6 +11,7 @@ import type { Rest } from './rest.js';
 /** A control plane and one node, and the calls that nearly every scenario makes. Pods are made in namespace "default". */
 export interface Cluster {
   readonly node: Node;
+  readonly controlPlane: ControlPlane;
   readonly api: Rest;
   readonly kubectl: Kubectl;
   readonly images: Images;
@@ -52,10 +53,11 @@ export async function startCluster(): Promise<Cluster> {
   }
 }
 
-function makeCluster({ api, kubeconfig }: ControlPlane, node: Node, end: () => Promise<void>): Cluster {
+function makeCluster(controlPlane: ControlPlane, node: Node, end: () => Promise<void>): Cluster {
+  const { api, kubeconfig } = controlPlane;
   const kubectl = makeKubectl(kubeconfig);
   const self: Cluster = {
-    ...{ node, api, kubectl, images: node.images },
+    ...{ node, controlPlane, api, kubectl, images: node.images },
     shell: (name, script, more = {}) => ({
       ...{ name, image: node.images.busybox, command: ['sh', '-c', script] },
       ...more,
@@ -118,7 +120,7 @@ interface Wanted<T> {
   readonly timeoutMs: number;
 }
 
-async function podWhere(api: Rest, wanted: Wanted<Pod>): Promise<Pod> {
+export async function podWhere(api: Rest, wanted: Wanted<Pod>): Promise<Pod> {
   return whenObject(api, { path: podsPath, ...wanted });
 }
 

@@ -1,19 +1,19 @@
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { startDaemon } from '../daemon.js';
-import { cniBridge } from '../fixtures/cni-bridge.js';
-import { containerdProgram } from '../fixtures/containerd.js';
-import { writeHostsDirectory } from '../fixtures/hosts-directory.js';
-import { startImageServer, type ImageServer } from '../fixtures/image-server.js';
+import type { ImageServer } from '../fixtures/image-server.js';
 import { cgroupHierarchies } from '../instance.js';
-import { nodeReady } from './cluster.js';
-import { podSubnet, startContainerd } from './containerd.js';
-import { startControlPlane } from './control-plane.js';
-import { buildPause } from './images.js';
-import { Kubelet, type NodeRuntime } from './kubelet.js';
-import { makeKubectl, type Kubectl } from './kubectl.js';
-import { serveImages, type Images } from './node.js';
+import {
+  type Candidate,
+  type ComparedNode,
+  type StartedRuntime,
+  containerd,
+  hasContainerd,
+  podwright,
+  startComparedImages,
+  withCandidate,
+} from './candidates.js';
+import type { Kubelet } from './kubelet.js';
+import type { Images } from './node.js';
 import { controller } from './workloads.suite.js';
 
 /** What one round took, from `kubectl apply` to the last pod's readiness. */
@@ -24,35 +24,8 @@ interface Round {
   readonly kubeletMs: number;
 }
 
-interface Candidate {
-  readonly name: string;
-  start(server: ImageServer): Promise<Started>;
-}
-
-interface Started extends NodeRuntime {
-  readonly scratch: string;
-  readonly box: string;
-  end(): Promise<void>;
-}
-
 const podCount = 30;
 const rounds = 3;
-
-const podwright = (network: 'built-in network' | 'CNI'): Candidate => ({
-  name: `Podwright, ${network}`,
-  start: async (server) => {
-    const daemon = await startDaemon();
-    const { scratch, cgroupParent, box } = daemon.instance;
-    await writeHostsDirectory(daemon.hostsDirectory, server.host, []);
-    if (network === 'CNI')
-      await writeFile(
-        path.join(daemon.cniDirectory, '10-bridge.conflist'),
-        cniBridge({ bridge: 'pwc0', subnet: podSubnet, scratch }),
-      );
-    const end = (): Promise<void> => daemon.destroy();
-    return { scratch, box, socket: daemon.socket, cgroupRoot: cgroupParent, end };
-  },
-});
 
 /** Thirty pods at once, over each runtime in turn, in clusters that differ in nothing else. */
 describe('a comparison', () => {
@@ -60,15 +33,9 @@ describe('a comparison', () => {
   let images: Images;
 
   before(async function () {
-    const built = await access(containerdProgram).then(
-      () => true,
-      () => false,
-    );
     // Needs the tools of `npm run setup bench`, and cgroups that count processor time whatever the hierarchy.
-    if (!built || !(await hasUnifiedHierarchy())) this.skip();
-    server = await startImageServer();
-    server.add('test/pause', '1', await buildPause());
-    images = await serveImages(server);
+    if (!(await hasContainerd()) || !(await hasUnifiedHierarchy())) this.skip();
+    ({ server, images } = await startComparedImages());
   });
   after(async () => {
     await server?.stop();
@@ -76,52 +43,30 @@ describe('a comparison', () => {
 
   it(`${podCount} pods from kubectl apply to Ready`, async function () {
     this.timeout(900_000);
-    const candidates: readonly Candidate[] = [
-      podwright('built-in network'),
-      podwright('CNI'),
-      { name: 'containerd + runc, CNI', start: (registry) => startContainerd(registry.host) },
-    ];
     const results = new Map<string, Round>();
-    for (const candidate of candidates) results.set(candidate.name, await measure(candidate, server, images));
+    for (const candidate of [podwright('built-in network'), podwright('CNI'), containerd])
+      results.set(candidate.name, await measure(candidate, server, images));
     printTable(results);
   });
 });
 
 async function measure(candidate: Candidate, server: ImageServer, images: Images): Promise<Round> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'pw-cluster-'));
-  const controlPlane = await startControlPlane(directory);
-  const runtime = await candidate.start(server);
-  const { kubeconfig, api } = controlPlane;
-  try {
-    const kubelet = await Kubelet.start({ runtime, directory: runtime.scratch, kubeconfig });
-    try {
-      await nodeReady(api);
-      const kubectl = makeKubectl(kubeconfig);
-      // The first one pulls the images.
-      await oneRound({ kubectl, images, kubelet, runtime, replicas: 1 });
-      const seen: Round[] = [];
-      for (let round = 0; round < rounds; round++)
-        seen.push(await oneRound({ kubectl, images, kubelet, runtime, replicas: podCount }));
-      return {
-        seconds: median(seen, 'seconds'),
-        runtimeMs: median(seen, 'runtimeMs'),
-        kubeletMs: median(seen, 'kubeletMs'),
-      };
-    } finally {
-      await kubelet.end();
-    }
-  } finally {
-    await controlPlane.end();
-    await runtime.end();
-    await rm(directory, { recursive: true, force: true });
-  }
+  return withCandidate({ candidate, server }, async (node) => {
+    // The first one pulls the images.
+    await oneRound({ ...node, images, replicas: 1 });
+    const seen: Round[] = [];
+    for (let round = 0; round < rounds; round++)
+      seen.push(await oneRound({ ...node, images, replicas: podCount }));
+    return {
+      seconds: median(seen, 'seconds'),
+      runtimeMs: median(seen, 'runtimeMs'),
+      kubeletMs: median(seen, 'kubeletMs'),
+    };
+  });
 }
 
-interface RoundOptions {
-  readonly kubectl: Kubectl;
+interface RoundOptions extends ComparedNode {
   readonly images: Images;
-  readonly kubelet: Kubelet;
-  readonly runtime: Started;
   readonly replicas: number;
 }
 
@@ -145,7 +90,7 @@ async function oneRound({ kubectl, images, kubelet, runtime, replicas }: RoundOp
   };
 }
 
-async function spent(kubelet: Kubelet, { box, cgroupRoot }: Started): Promise<Omit<Round, 'seconds'>> {
+async function spent(kubelet: Kubelet, { box, cgroupRoot }: StartedRuntime): Promise<Omit<Round, 'seconds'>> {
   const [unified = ''] = await cgroupHierarchies();
   const cgroups = [box, path.join(unified, cgroupRoot)];
   const used = await Promise.all(cgroups.map(cgroupMs));

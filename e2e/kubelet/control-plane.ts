@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { eventually } from '../eventually.js';
+import { makeKeyPair, type KeyPair } from './key-pair.js';
 import { nodeAddress } from './places.js';
 import { ready, startProgram, type Program } from './program.js';
 import { connectRest, type Rest } from './rest.js';
@@ -11,10 +12,13 @@ export interface ControlPlane {
   readonly api: Rest;
   /** Whoever holds it may do everything. */
   readonly kubeconfig: string;
+  /** Of the logs and credentials of its parts. */
+  readonly directory: string;
   end(): Promise<void>;
 }
 
 const port = 6443;
+const aggregatorName = 'aggregator';
 
 export async function startControlPlane(directory: string): Promise<ControlPlane> {
   const started: Program[] = [];
@@ -37,8 +41,7 @@ export async function startControlPlane(directory: string): Promise<ControlPlane
     await start('kube-scheduler', ['--kubeconfig', credentials.kubeconfig, '--leader-elect=false']);
     await eventually(() => hasAccount(api), Boolean, 60_000);
     return {
-      api,
-      kubeconfig: credentials.kubeconfig,
+      ...{ api, directory, kubeconfig: credentials.kubeconfig },
       end: async () => {
         api.close();
         await end();
@@ -67,6 +70,8 @@ interface Credentials {
   readonly accountPublicKey: string;
   /** Of the certificate that the API server makes for itself. */
   readonly certificates: string;
+  /** What the API server shows to servers that it asks on behalf of others. */
+  readonly aggregator: KeyPair;
 }
 
 async function writeCredentials(directory: string): Promise<Credentials> {
@@ -79,6 +84,7 @@ async function writeCredentials(directory: string): Promise<Credentials> {
     accountKey: file('accounts.key'),
     accountPublicKey: file('accounts.pub'),
     certificates: file('certificates'),
+    aggregator: await makeKeyPair(directory, aggregatorName, 'clientAuth'),
   };
   const { privateKey, publicKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
@@ -138,6 +144,21 @@ function serverArguments(credentials: Credentials): readonly string[] {
     '--allow-privileged',
     // Names of nodes resolve nowhere here.
     '--kubelet-preferred-address-types=InternalIP',
+    ...aggregatorArguments(credentials.aggregator),
+  ];
+}
+
+/** Parts of the API may be served by others, who are found by the addresses of their services: there is no kube-proxy. */
+function aggregatorArguments({ key, certificate }: KeyPair): readonly string[] {
+  return [
+    `--proxy-client-cert-file=${certificate}`,
+    `--proxy-client-key-file=${key}`,
+    `--requestheader-client-ca-file=${certificate}`,
+    `--requestheader-allowed-names=${aggregatorName}`,
+    '--requestheader-username-headers=X-Remote-User',
+    '--requestheader-group-headers=X-Remote-Group',
+    '--requestheader-extra-headers-prefix=X-Remote-Extra-',
+    '--enable-aggregator-routing',
   ];
 }
 

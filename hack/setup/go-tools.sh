@@ -81,6 +81,11 @@ build_etcd() {
   rmdir "$cache/kubernetes/etcd"
 }
 
+build_metrics_server() {
+  local flags=(-ldflags '-s -w')
+  build metrics-server "$cache/kubernetes/bin" sigs.k8s.io/metrics-server/cmd/metrics-server
+}
+
 outputs() {
   case "$1" in
     cri-tools) printf '%s\n' "$cache"/bin/{crictl,critest} ;;
@@ -88,6 +93,7 @@ outputs() {
     runc) printf '%s\n' "$cache/bench/bin/runc" ;;
     containerd) printf '%s\n' "$cache"/bench/bin/{containerd,containerd-shim-runc-v2,ctr} ;;
     kubernetes) printf '%s\n' "${kubernetes[@]/#/$cache/kubernetes/bin/}" "$cache/kubernetes/bin/agnhost" ;;
+    metrics-server) printf '%s\n' "$cache/kubernetes/bin/metrics-server" ;;
     etcd) printf '%s\n' "$cache/kubernetes/bin/etcd" ;;
     *) fail "no such family of Go tools: $1" ;;
   esac
