@@ -119,7 +119,13 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     unpackerPath: nativeProgram('podwright-unpack'),
   });
   const content = await openContentStore({ path: path.join(root, 'images'), logger });
-  const images = await openImageService({ content, layers: snapshotter.layers, logger, ...options.registry });
+  const images = await openImageService({
+    content,
+    layers: snapshotter.layers,
+    logger,
+    receiverPath: nativeProgram('podwright-unpack'),
+    ...options.registry,
+  });
   const seccomp = await openSeccomp({ cacheDir: path.join(root, 'seccomp'), logger });
   const monitors = openMonitors({ helperFd, logger });
   const relays = openRelays(helperFd);

@@ -180,26 +180,52 @@ int sandbox_enter(enum sandbox_root root, int directory, int last_fd) {
     return tree;
 }
 
+void sandbox_enter_bare(void) {
+    set_capabilities(0);
+    check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS");
+    check(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl PR_SET_DUMPABLE");
+    limit_resources();
+}
+
 /* ---- system calls ---- */
 
 static const int memory_calls[] = {
-    SCMP_SYS(munmap),          SCMP_SYS(mremap),       SCMP_SYS(madvise),       SCMP_SYS(brk),
-    SCMP_SYS(futex),           SCMP_SYS(exit),         SCMP_SYS(exit_group),    SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigreturn),    SCMP_SYS(rt_sigaction), SCMP_SYS(clock_gettime), SCMP_SYS(getpid),
-    SCMP_SYS(gettid),          SCMP_SYS(tgkill),       SCMP_SYS(sched_yield),   SCMP_SYS(restart_syscall),
-    SCMP_SYS(set_robust_list), SCMP_SYS(rseq),         SCMP_SYS(read),          SCMP_SYS(write),
-    SCMP_SYS(getrandom),       SCMP_SYS(close),        SCMP_SYS(sigaltstack),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(close),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(poll),
 };
 
 static const int file_calls[] = {
-    SCMP_SYS(pread64),    SCMP_SYS(pwrite64),   SCMP_SYS(lseek),      SCMP_SYS(openat),
-    SCMP_SYS(openat2),    SCMP_SYS(fstat),      SCMP_SYS(newfstatat), SCMP_SYS(statx),
-    SCMP_SYS(getdents64), SCMP_SYS(ftruncate),  SCMP_SYS(mkdirat),    SCMP_SYS(mknodat),
-    SCMP_SYS(symlinkat),  SCMP_SYS(linkat),     SCMP_SYS(unlinkat),   SCMP_SYS(fchownat),
-    SCMP_SYS(fchown),     SCMP_SYS(fchmod),     SCMP_SYS(fchmodat),   SCMP_SYS(utimensat),
-    SCMP_SYS(fsetxattr),  SCMP_SYS(lsetxattr),  SCMP_SYS(fgetxattr),  SCMP_SYS(lgetxattr),
-    SCMP_SYS(flistxattr), SCMP_SYS(llistxattr), SCMP_SYS(readlinkat), SCMP_SYS(fchdir),
-    SCMP_SYS(fcntl),      SCMP_SYS(seccomp),    SCMP_SYS(prctl),      SCMP_SYS(fadvise64),
+    SCMP_SYS(pread64),    SCMP_SYS(lseek),      SCMP_SYS(openat),    SCMP_SYS(openat2),
+    SCMP_SYS(fstat),      SCMP_SYS(newfstatat), SCMP_SYS(statx),     SCMP_SYS(getdents64),
+    SCMP_SYS(ftruncate),  SCMP_SYS(mkdirat),    SCMP_SYS(mknodat),   SCMP_SYS(symlinkat),
+    SCMP_SYS(linkat),     SCMP_SYS(unlinkat),   SCMP_SYS(fchownat),  SCMP_SYS(fchown),
+    SCMP_SYS(fchmod),     SCMP_SYS(fchmodat),   SCMP_SYS(utimensat), SCMP_SYS(fsetxattr),
+    SCMP_SYS(lsetxattr),  SCMP_SYS(fgetxattr),  SCMP_SYS(lgetxattr), SCMP_SYS(flistxattr),
+    SCMP_SYS(llistxattr), SCMP_SYS(readlinkat), SCMP_SYS(fchdir),    SCMP_SYS(fcntl),
+    SCMP_SYS(seccomp),    SCMP_SYS(prctl),      SCMP_SYS(fadvise64),
 };
 
 /* Nobody calls these by mistake; anything else that is not allowed answers EPERM. */

@@ -24,6 +24,9 @@ enum sandbox_root {
  */
 int sandbox_enter(enum sandbox_root root, int directory, int last_fd);
 
+/* For passing bytes on that nobody looks into: no capability, and no other root, as nothing is opened. */
+void sandbox_enter_bare(void);
+
 /* For all threads. */
 void sandbox_seal(void);
 

@@ -8,8 +8,11 @@
  *
  *   podwright-unpack pack [--parent=PID] [--overlay] [--gzip] [--max-bytes=N]
  *       writes a tar of the directory of descriptor 4 to descriptor 1
- *   podwright-unpack inherit [--parent=PID]
- *       gives directories of descriptor 4, named on descriptor 0, the attributes they have below descriptor 5
+ *   podwright-unpack receive [--parent=PID] --size=N --idle-ms=N
+ *       passes the body of a blob on from the connection of descriptor 0 to descriptor 1 and writes it into
+ * the file of descriptor 4; what was read of it before is on descriptor 5 podwright-unpack inherit
+ * [--parent=PID] gives directories of descriptor 4, named on descriptor 0, the attributes they have below
+ * descriptor 5
  *
  * Descriptor 3 receives one record (report.h); the exit code is 0 if it says ok. Who starts it:
  * runtime/snapshot.
@@ -30,17 +33,21 @@
 #include "extract.h"
 #include "inherit.h"
 #include "pack.h"
+#include "receive.h"
 #include "report.h"
 #include "ring.h"
 #include "sandbox.h"
 
 enum { RECORD_FD = 3, DIRECTORY_FD = 4, SOURCE_FD = 5 };
+enum { CONNECTION_FD = STDIN_FILENO, PIPE_FD = STDOUT_FILENO, BLOB_FD = 4, HEAD_FD = 5 };
 
 static struct {
     bool overlay;
     bool gzip;
     uint64_t max_bytes;
     uint64_t max_entries;
+    uint64_t size;
+    uint64_t idle_ms;
 } options;
 
 /* ---- threads ---- */
@@ -66,6 +73,12 @@ static void *decode_thread(void *unused) {
 static void *encode_thread(void *unused) {
     compute_only();
     encode_run(options.gzip);
+    return unused;
+}
+
+static void *receive_thread(void *unused) {
+    compute_only();
+    receive_run(RECORD_FD);
     return unused;
 }
 
@@ -156,6 +169,31 @@ static void pack(void) {
     report_end();
 }
 
+static void receive(void) {
+    tar_digest = digest_open();
+    receive_open((struct receive_options){.size = options.size,
+                                          .idle_ms = options.idle_ms,
+                                          .head = HEAD_FD,
+                                          .connection = CONNECTION_FD,
+                                          .pipe = PIPE_FD,
+                                          .blob = BLOB_FD});
+    sandbox_enter_bare();
+    struct crew crew = start_crew(receive_thread);
+    sandbox_seal_thread();
+    struct receive_result result = receive_store();
+    if (!result.reader_gone)
+        join_crew(crew);
+    char digest[DIGEST_TEXT_SIZE] = "";
+    if (result.bytes == options.size)
+        digest_text(tar_digest, digest);
+    report_begin();
+    report_string("digest", digest);
+    report_number("bytes", result.bytes);
+    report_number("errno", (uint64_t)result.error);
+    report_bool("readerGone", result.reader_gone);
+    report_end();
+}
+
 static void inherit(void) {
     int root = sandbox_enter(SANDBOX_DIRECTORY, DIRECTORY_FD, SOURCE_FD);
     sandbox_seal();
@@ -188,6 +226,8 @@ static void parse_options(int argc, char **argv) {
         {"gzip", no_argument, NULL, 'z'},
         {"max-bytes", required_argument, NULL, 'b'},
         {"max-entries", required_argument, NULL, 'e'},
+        {"size", required_argument, NULL, 's'},
+        {"idle-ms", required_argument, NULL, 'i'},
         {NULL, 0, NULL, 0},
     };
     opterr = 0;
@@ -208,6 +248,12 @@ static void parse_options(int argc, char **argv) {
         case 'e':
             options.max_entries = parse_number(optarg);
             break;
+        case 's':
+            options.size = parse_number(optarg);
+            break;
+        case 'i':
+            options.idle_ms = parse_number(optarg);
+            break;
         default:
             report_fail("arguments", EINVAL, "unknown option");
         }
@@ -222,6 +268,8 @@ int main(int argc, char **argv) {
         extract();
     else if (strcmp(mode, "pack") == 0)
         pack();
+    else if (strcmp(mode, "receive") == 0)
+        receive();
     else if (strcmp(mode, "inherit") == 0)
         inherit();
     else

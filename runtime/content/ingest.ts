@@ -33,6 +33,7 @@ export class FileIngest implements Ingest {
   private writing: Promise<void> | undefined;
   private failure: RuntimeError | undefined;
   private verified = false;
+  private adopted: Digest | undefined;
 
   constructor(private readonly file: IngestFile) {
     this.hash = startDigest(algorithmOf(file.digest));
@@ -47,9 +48,13 @@ export class FileIngest implements Ingest {
     return this.received;
   }
 
-  async *replay(): AsyncIterable<Uint8Array> {
-    while (this.received < this.file.left) {
-      const length = Math.min(replayChunkBytes, this.file.left - this.received);
+  replay(): AsyncIterable<Uint8Array> {
+    return this.readUpTo(this.file.left);
+  }
+
+  private async *readUpTo(end: number): AsyncIterable<Uint8Array> {
+    while (this.received < end) {
+      const length = Math.min(replayChunkBytes, end - this.received);
       const { bytesRead, buffer } = await this.file.handle.read(
         Buffer.allocUnsafe(length),
         0,
@@ -74,6 +79,17 @@ export class FileIngest implements Ingest {
     this.waitingBytes += chunk.length;
     this.writing ??= this.writeWaiting();
     if (this.waitingBytes > backlogBytes) await this.writing;
+  }
+
+  get emptyFd(): number | undefined {
+    return this.file.left === 0 && this.received === 0 ? this.file.handle.fd : undefined;
+  }
+
+  async adopt(bytes: number, digest: Digest | undefined): Promise<void> {
+    this.written = bytes;
+    this.adopted = digest;
+    if (digest === undefined) for await (const chunk of this.readUpTo(bytes)) void chunk;
+    else this.received = bytes;
   }
 
   /** Never rejects: what went wrong is told to the next append and to commit. */
@@ -101,7 +117,7 @@ export class FileIngest implements Ingest {
   verify(): void {
     const { digest, size } = this.file;
     if (this.received !== size) throw this.wrong(`${this.received} bytes instead of ${size}`);
-    const actual = finishDigest(this.hash, algorithmOf(digest));
+    const actual = this.adopted ?? finishDigest(this.hash, algorithmOf(digest));
     if (actual !== digest) throw this.wrong(`the content has the digest ${actual}`);
     this.verified = true;
   }

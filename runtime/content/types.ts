@@ -52,6 +52,13 @@ export interface Ingest {
    * @throws DataLoss if the blob grows beyond its size, ResourceExhausted if the disk is full.
    */
   append(chunk: Uint8Array): Promise<void>;
+  /**
+   * Descriptor of the file, for somebody who writes the whole blob in this one's stead, from its start. {@link adopt}
+   * tells how far that went. Undefined if something was received or left already.
+   */
+  readonly emptyFd: number | undefined;
+  /** Takes what was written through {@link emptyFd}: so many bytes; their digest if somebody trusted has computed it. */
+  adopt(bytes: number, digest: Digest | undefined): Promise<void>;
   /** Whether everything received has the size and the digest. Ends the hash; nothing can be appended afterwards. */
   verify(): void;
   /** Syncs and makes the blob visible, after {@link Ingest.verify}. */

@@ -140,7 +140,7 @@ async function receiveConfig(client: RegistryClient, descriptor: Descriptor): Pr
   const { digest, size } = descriptor;
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of await client.blob(digest, 0)) {
+  for await (const chunk of (await client.blob(digest, 0)).chunks) {
     length += chunk.length;
     if (length > size) throw wrongSize('configuration', descriptor, length);
     chunks.push(chunk);

@@ -1,6 +1,8 @@
 import type { Digest } from '../base/digest.js';
 import type { Ingest } from '../content/types.js';
 import { RuntimeError } from '../errors.js';
+import type { Pour } from '../snapshot/types.js';
+import type { Receiver } from './receiver.js';
 import type { RegistryClient } from './registry/client.js';
 import { failureOf, isInterruption } from './registry/failures.js';
 import { backoffMs, pause, type RetryOptions } from './registry/retry.js';
@@ -11,6 +13,8 @@ export interface Download {
   readonly ingest: Ingest;
   readonly digest: Digest;
   readonly size: number;
+  /** Takes large blobs off the event loop where it can. */
+  readonly receiver: Receiver | undefined;
   readonly retry: RetryOptions;
   /** Give up when nothing arrived for so long, however often we try. */
   readonly noProgressTimeoutMs: number;
@@ -20,9 +24,9 @@ export interface Download {
 
 /**
  * The bytes of a blob, each hashed and given to the ingest before it is passed on. A connection that breaks is replaced
- * by one that continues at the same place. Ends normally only after size and digest matched.
+ * by one that continues at the same place. A large one may be poured: then its bytes never come here. Ends normally only after size and digest matched.
  */
-export async function* downloadBlob(download: Download): AsyncIterable<Uint8Array> {
+export async function* downloadBlob(download: Download): AsyncIterable<Uint8Array | Pour> {
   const { ingest, size } = download;
   yield* ingest.replay();
   const watch = new ProgressWatch(download);
@@ -36,15 +40,27 @@ export async function* downloadBlob(download: Download): AsyncIterable<Uint8Arra
   ingest.verify();
 }
 
-async function* receive(
-  { client, ingest, digest, size, onBytes }: Download,
-  watch: ProgressWatch,
-): AsyncIterable<Uint8Array> {
-  const body = await client.blob(digest, ingest.offset);
-  for await (const chunk of body) {
-    await ingest.append(chunk);
-    onBytes(chunk.length);
+async function* receive(download: Download, watch: ProgressWatch): AsyncIterable<Uint8Array | Pour> {
+  const { client, ingest, digest, size, onBytes, receiver, signal } = download;
+  const progressed = (bytes: number): void => {
+    onBytes(bytes);
     watch.progressed();
+  };
+  const { chunks, giveAway } = await client.blob(digest, ingest.offset);
+  const blobFd = ingest.emptyFd;
+  if (giveAway !== undefined && blobFd !== undefined && receiver?.suits(digest, size) === true) {
+    const reception = receiver.receive({ giveAway, blobFd, size, onBytes: progressed, signal });
+    yield reception.pour;
+    const received = reception.received();
+    if (received !== undefined) {
+      await ingest.adopt(received.bytes, received.digest);
+      if (received.error !== undefined) throw received.error;
+      return;
+    }
+  }
+  for await (const chunk of chunks) {
+    await ingest.append(chunk);
+    progressed(chunk.length);
     yield chunk;
   }
   if (ingest.offset < size) throw new ConnectionError('the connection ended early', true);

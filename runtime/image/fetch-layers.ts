@@ -3,9 +3,10 @@ import type { KeyedLock } from '../base/keyed-lock.js';
 import { Limiter } from '../base/limiter.js';
 import type { ContentStore, Ingest } from '../content/types.js';
 import { codeOf, RuntimeError } from '../errors.js';
-import type { LayerStore, PreparedLayer } from '../snapshot/types.js';
+import type { LayerStore, Pour, PreparedLayer } from '../snapshot/types.js';
 import { CommitQueue } from './commit-queue.js';
 import { downloadBlob } from './download.js';
+import type { Receiver } from './receiver.js';
 import type { RegistryClient } from './registry/client.js';
 import type { RetryOptions } from './registry/retry.js';
 import type { ImageLayer } from './types.js';
@@ -23,6 +24,7 @@ export interface LayerFetch {
   readonly store: LayerStore;
   readonly locks: LayerLocks;
   readonly parallel: number;
+  readonly receiver: Receiver | undefined;
   readonly retry: RetryOptions;
   readonly noProgressTimeoutMs: number;
   readonly onBytes: (bytes: number) => void;
@@ -125,7 +127,7 @@ async function receiveInto(ingest: Ingest, fetch: LayerFetch, index: number): Pr
   const { digest, size } = layerAt(fetch, index);
   // The blob is synced while the unpacker still works on the last bytes.
   let stored: Promise<void> | undefined;
-  const source = async function* (): AsyncIterable<Uint8Array> {
+  const source = async function* (): AsyncIterable<Uint8Array | Pour> {
     yield* downloadBlob({ ...fetch, ingest, digest, size });
     stored = ingest.commit();
     stored.catch(() => undefined);
@@ -161,7 +163,7 @@ function isWorthKeeping(error: unknown, signal: AbortSignal): boolean {
 async function unpack(
   fetch: LayerFetch,
   index: number,
-  source: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array | Pour>,
 ): Promise<PreparedLayer> {
   const { mediaType, digest, size, diffId, chainId } = layerAt(fetch, index);
   const parentChainId = fetch.layers[index - 1]?.chainId;

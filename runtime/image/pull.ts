@@ -9,6 +9,7 @@ import type { Garbage } from './garbage.js';
 import type { ImageStore } from './image-store.js';
 import { hostPlatform } from './platform.js';
 import type { PullTracker } from './progress.js';
+import type { Receiver } from './receiver.js';
 import { formatReference, repositoryOf, type Reference } from './reference.js';
 import { Authorizer, type TokenCache } from './registry/authorizer.js';
 import { RegistryClient } from './registry/client.js';
@@ -28,6 +29,7 @@ export interface PullContext {
   readonly locks: LayerLocks;
   readonly hosts: HostsOptions;
   readonly parallelDownloads: number;
+  readonly receiver: Receiver | undefined;
   readonly retry: RetryOptions;
   readonly noProgressTimeoutMs: number;
   readonly logger: Logger;
@@ -133,7 +135,7 @@ async function receive(
   { documents, description }: ImageDocuments,
   { tracker, signal }: Pull,
 ): Promise<void> {
-  const { content, layers: store, locks, parallelDownloads, retry, noProgressTimeoutMs } = context;
+  const { content, layers: store, locks, parallelDownloads, receiver, retry, noProgressTimeoutMs } = context;
   const missing = description.layers.filter(({ chainId }) => !store.has(chainId));
   tracker.started(
     missing.length,
@@ -148,6 +150,7 @@ async function receive(
       store,
       locks,
       parallel: parallelDownloads,
+      receiver,
       retry: { ...retry, onRetry: retryLogger(context.logger, tracker) },
       noProgressTimeoutMs,
       onBytes: (bytes) => tracker.received(bytes),

@@ -9,6 +9,7 @@ import { ImageStore } from './image-store.js';
 import { JoinedWork } from './joined-work.js';
 import { PullTotals, PullTracker, type ProgressListener } from './progress.js';
 import { pullImage, type PullContext } from './pull.js';
+import { Receiver } from './receiver.js';
 import { formatReference, parseReference } from './reference.js';
 import { TokenCache } from './registry/authorizer.js';
 import { fingerprint } from './registry/credentials.js';
@@ -20,6 +21,8 @@ export interface ImageServiceOptions {
   readonly content: ContentStore;
   readonly layers: LayerStore;
   readonly logger: Logger;
+  /** podwright-unpack, which then takes large blobs from their connections; else all are read here. */
+  readonly receiverPath?: string;
   /** Directories of `HOST/hosts.toml` (config key `registry.config_path`). */
   readonly configPath?: readonly string[];
   /** Registries on loopback addresses without a hosts.toml speak plain http (`registry.plain_http_loopback`). */
@@ -61,6 +64,7 @@ export async function openImageService(options: ImageServiceOptions): Promise<Im
       logger,
     },
     parallelDownloads: options.parallelDownloads ?? pullDefaults.parallelDownloads,
+    receiver: options.receiverPath === undefined ? undefined : new Receiver(options.receiverPath),
     retry: { attempts: options.attempts ?? 5, firstDelayMs: options.firstRetryDelayMs ?? 500 },
     noProgressTimeoutMs:
       options.noProgressTimeoutMs === 0

@@ -9,6 +9,12 @@ import type { Stats } from 'node:fs';
  * What was prepared and never committed is removed by {@link PreparedLayer.discard}, or by the sweep at the next start.
  */
 
+/**
+ * Writes the next part of a layer into the unpacker's pipe by itself, without bringing the bytes here. False if nobody
+ * reads the pipe any more; never rejects otherwise than by what makes the layer fail.
+ */
+export type Pour = (pipe: number) => Promise<boolean>;
+
 /** A layer on its way in: where its bytes come from and what they must turn out to be. */
 export interface LayerIngest {
   /** Media type of the blob: decides the decompressor (gzip, zstd, none). */
@@ -23,12 +29,12 @@ export interface LayerIngest {
   /** Absent for the lowest layer. The parent need not be committed yet. */
   readonly parentChainId?: string | undefined;
   /**
-   * The compressed bytes, in chunks of 16 to 256 KiB that may be reused by nobody. It ends normally only after the
+   * The compressed bytes, in chunks of 16 to 256 KiB that may be reused by nobody, or poured. It ends normally only after the
    * whole blob was read and its digest matched; it throws if the download failed, the digest differs or `signal` fired:
    * then prepare() rejects with that error and leaves nothing. A consumer that stops early calls return(), as
    * `for await` does.
    */
-  readonly source: AsyncIterable<Uint8Array>;
+  readonly source: AsyncIterable<Uint8Array | Pour>;
   readonly signal: AbortSignal;
 }
 

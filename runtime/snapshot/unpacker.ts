@@ -11,6 +11,7 @@ import {
   type Fd,
 } from '../../native/index.js';
 import { codeOf, isErrno, RuntimeError, type ErrorCode } from '../errors.js';
+import type { Pour } from './types.js';
 
 /**
  * One run of `podwright-unpack`, which handles hostile content in a confined process (native/unpack). It gets a
@@ -23,7 +24,7 @@ export interface UnpackRun {
   readonly directoryFd: Fd;
   /** A tree it reads besides. */
   readonly sourceFd?: Fd | undefined;
-  readonly input?: AsyncIterable<Uint8Array> | Fd | undefined;
+  readonly input?: AsyncIterable<Uint8Array | Pour> | Fd | undefined;
   readonly output?: Fd | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -69,9 +70,14 @@ export async function runUnpacker<T>(run: UnpackRun, schema: z.ZodType<T>): Prom
   }
 }
 
+interface Input {
+  readonly fd: Fd;
+  readonly pipe: net.Socket;
+}
+
 interface Child {
   /** Where its input is written to, if that comes from us. */
-  readonly input: net.Socket | undefined;
+  readonly input: Input | undefined;
   readonly record: net.Socket;
   readonly ended: Promise<void>;
   readonly kill: () => void;
@@ -106,29 +112,36 @@ function startUnpacker(run: UnpackRun): Child {
 }
 
 /** The pipe's own size (1 MiB) again is kept waiting here, so that neither side stands still for the other's turn. */
-function openInput(fd: Fd): net.Socket {
+function openInput(fd: Fd): Input {
   const options: net.SocketConstructorOpts & { writableHighWaterMark: number } = {
     fd,
     readable: false,
     writable: true,
     writableHighWaterMark: 1024 * 1024,
   };
-  return new net.Socket(options);
+  return { fd, pipe: new net.Socket(options) };
 }
 
-function isStream(input: UnpackRun['input']): input is AsyncIterable<Uint8Array> {
+function isStream(input: UnpackRun['input']): input is AsyncIterable<Uint8Array | Pour> {
   return typeof input === 'object';
 }
 
 /** Writes the source into the pipe no faster than it is read. A reader that is gone has a reason, which is its record. */
-async function feed(pipe: net.Socket | undefined, source: UnpackRun['input']): Promise<void> {
-  if (pipe === undefined || !isStream(source)) return;
+async function feed(input: Input | undefined, source: UnpackRun['input']): Promise<void> {
+  if (input === undefined || !isStream(source)) return;
+  const { pipe, fd } = input;
   const closed = new Promise<void>((resolve) => pipe.once('close', () => resolve()));
   pipe.on('error', () => undefined);
   try {
     for await (const chunk of source) {
       if (pipe.destroyed) return;
-      if (!pipe.write(chunk)) await Promise.race([once(pipe, 'drain').catch(() => undefined), closed]);
+      if (typeof chunk !== 'function') {
+        if (!pipe.write(chunk)) await Promise.race([once(pipe, 'drain').catch(() => undefined), closed]);
+        continue;
+      }
+      if (pipe.writableLength > 0)
+        throw new RuntimeError('Internal', 'feed podwright-unpack', { cause: 'poured after chunks' });
+      if (!(await chunk(fd))) return;
     }
     pipe.end();
     await closed;

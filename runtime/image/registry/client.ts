@@ -42,6 +42,12 @@ export interface FetchedManifest extends RawManifest {
   readonly digest: Digest;
 }
 
+/** A blob from an offset on: either read in chunks or, if it comes whole, given away with its connection. */
+export interface BlobBody {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly giveAway?: TransportResponse['giveAway'];
+}
+
 /** One repository of one registry during one pull, seen through its mirrors (OCI distribution-spec, pull). */
 export class RegistryClient {
   /** Mirrors by the blobs they delivered, and those that delivered wrong ones. */
@@ -89,15 +95,17 @@ export class RegistryClient {
   }
 
   /** Opens a blob at an offset. The body starts there, whether or not the registry knows ranges. Nothing is checked. */
-  async blob(digest: Digest, offset: number): Promise<AsyncIterable<Uint8Array>> {
+  async blob(digest: Digest, offset: number): Promise<BlobBody> {
     const range: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
     const headers = { accept: '*/*', 'accept-encoding': 'identity', ...range };
-    const open = async (endpoint: Endpoint): Promise<AsyncIterable<Uint8Array>> => {
+    const open = async (endpoint: Endpoint): Promise<BlobBody> => {
       const response = await this.send(endpoint, { method: 'GET', target: `blobs/${digest}`, headers });
       if (endpoint.mirror) this.served.set(digest, endpoint);
       else this.served.delete(digest);
-      if (response.status === 206 && contentStart(response) === offset) return response.body;
-      if (response.status === 200) return offset === 0 ? response.body : skip(response.body, offset);
+      const { status, body, giveAway } = response;
+      if (status === 200 && offset === 0) return { chunks: body, giveAway };
+      if (status === 200) return { chunks: skip(body, offset) };
+      if (status === 206 && contentStart(response) === offset) return { chunks: body };
       throw await this.refused(endpoint, response, `blob ${digest}`);
     };
     return this.onEndpoints('pull', open, isInterruption);

@@ -4,6 +4,7 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
+import type { Fd } from '../../../native/index.js';
 import { RuntimeError } from '../../errors.js';
 import type { TlsSettings } from './endpoint.js';
 import { proxyFor } from './proxy.js';
@@ -33,6 +34,20 @@ export interface TransportResponse {
   readonly body: AsyncIterable<Uint8Array>;
   /** Drops the body without reading a long one. */
   discard(): void;
+  /**
+   * Gives the connection of a plain body away, in the stead of reading it: `take` receives its descriptor, to be
+   * duplicated at once, and what was read of the body already. Undefined, and nothing happened, if the bytes of this
+   * body are not those on the connection (TLS, chunks) or not so many.
+   */
+  giveAway<T>(bytes: number, take: (connection: Connection) => T): Promise<T | undefined>;
+}
+
+export interface Connection {
+  readonly host: string;
+  readonly fd: Fd;
+  /** The start of the body. */
+  readonly head: Buffer;
+  readonly idleTimeoutMs: number;
 }
 
 /** No connection, or none that lasted. `message` is for people; `transient` says that another try may help. */
@@ -76,6 +91,7 @@ export class Transport {
       headers: response.headers,
       body: readBody(response, request),
       discard: () => discard(response),
+      giveAway: (bytes, take) => giveAway({ request, response, bytes }, take),
     };
   }
 
@@ -277,6 +293,57 @@ async function* readBody(
   } finally {
     clearTimeout(clock);
   }
+}
+
+interface Gift {
+  readonly request: TransportRequest;
+  readonly response: http.IncomingMessage;
+  readonly bytes: number;
+}
+
+async function giveAway<T>(
+  { request, response, bytes }: Gift,
+  take: (connection: Connection) => T,
+): Promise<T | undefined> {
+  const { headers, socket } = response;
+  if (socket instanceof tls.TLSSocket || headers['transfer-encoding'] !== undefined) return undefined;
+  if (headers['content-length'] !== String(bytes)) return undefined;
+  // Outside the parser, which may be in the middle of what was read from the connection.
+  await new Promise(setImmediate);
+  const fd = descriptorOf(socket);
+  if (fd === undefined || response.destroyed) return undefined;
+  const head = readBuffered(response);
+  try {
+    return take({
+      host: request.url.host,
+      fd,
+      head,
+      idleTimeoutMs: request.idleTimeoutMs,
+    });
+  } finally {
+    response.on('error', () => undefined);
+    response.destroy();
+  }
+}
+
+/**
+ * What was read of a body and is still on its way through two buffers: reading the socket's brings it into the
+ * response's, by way of the parser. Nothing more is read from the connection before our turn ends.
+ */
+function readBuffered(response: http.IncomingMessage): Buffer {
+  const pieces: Buffer[] = [];
+  do {
+    const piece = response.read() as Buffer | null;
+    if (piece !== null) pieces.push(piece);
+  } while (response.readableLength > 0 || response.socket.read() !== null);
+  return Buffer.concat(pieces);
+}
+
+/** Node has no public way to it. Where there is none the body is read as any other. */
+function descriptorOf(socket: net.Socket): Fd | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined;
 }
 
 /** A short rest is read, so that the connection can serve the next request; a long one is not worth it. */

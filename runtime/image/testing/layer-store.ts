@@ -78,7 +78,16 @@ export class MemoryLayerStore implements LayerStore {
 }
 
 function decompressed({ mediaType, source }: LayerIngest): AsyncIterable<Uint8Array> {
-  return mediaType.endsWith('gzip') ? pipeline(source, createGunzip(), () => undefined) : source;
+  const chunks = unpoured(source);
+  return mediaType.endsWith('gzip') ? pipeline(chunks, createGunzip(), () => undefined) : chunks;
+}
+
+/** This store has no pipe to pour into, so its service must have no receiver. */
+async function* unpoured(source: LayerIngest['source']): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    if (typeof chunk === 'function') throw new Error('a blob was poured');
+    yield chunk;
+  }
 }
 
 function isZlibError(error: unknown): boolean {
