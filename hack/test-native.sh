@@ -5,6 +5,7 @@
 #   hack/test-native.sh --bench          how long launches take, without sanitizers
 # KEEP=1 keeps the scratch directories of the tests.
 set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/tap.sh"
 cd "$(dirname "$0")/../native/helper" || exit 1
 out=../build/test-helper
 mkdir -p "$out"
@@ -66,23 +67,6 @@ if [ "${1:-}" = --bench ]; then
   exec "$out/launch_bench"
 fi
 
-passed=0 failed=0 skipped=0
-run() { # run NAME PROGRAM ARGUMENT...
-  local name=$1 status text
-  shift
-  text="$(timeout 300 "$@" 2>&1)"
-  status=$?
-  printf '# %s\n%s\n' "$name" "$text"
-  skipped=$((skipped + $(grep -c '^ok .* # SKIP' <<<"$text")))
-  passed=$((passed + $(grep '^ok ' <<<"$text" | grep -vc '# SKIP')))
-  failed=$((failed + $(grep -c '^not ok ' <<<"$text")))
-  # A program that died before its plan, or that a sanitizer stopped
-  if ! grep -q '^1\.\.' <<<"$text" || { [ "$status" -ne 0 ] && ! grep -q '^not ok ' <<<"$text"; }; then
-    echo "not ok - $name ended with status $status"
-    failed=$((failed + 1))
-  fi
-}
-
 for source in test/*_test.c test/*_fuzz.c; do
   name="$(basename "$source" .c)"
   if [ $# -gt 0 ] && [[ " $* " != *" ${name%_test} "* && " $* " != *" $name "* ]]; then continue; fi
@@ -92,5 +76,4 @@ for source in test/*_test.c test/*_fuzz.c; do
     *) run "$name" "$out/$name" ;;
   esac
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+totals

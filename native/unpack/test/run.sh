@@ -3,6 +3,7 @@
 #   the C test programs here, then runtime/snapshot's tests of the whole program (root, and `npm run build:ts` before).
 #   native/unpack/test/run.sh [--fuzz SECONDS]    the fuzz driver alone, for that long
 set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../../../hack/tap.sh"
 cd "$(dirname "$0")/.." || exit 1
 out=../build/test-unpack
 mkdir -p "$out"
@@ -20,22 +21,6 @@ if [ "${1:-}" = --fuzz ]; then
   exec "$out/tar_fuzz" --seconds "${2:-60}" --seed "$(date +%s)"
 fi
 
-passed=0 failed=0 skipped=0
-run() { # run NAME PROGRAM ARGUMENT...
-  local name=$1 status text
-  shift
-  text="$(timeout 300 "$@" 2>&1)"
-  status=$?
-  printf '# %s\n%s\n' "$name" "$text"
-  skipped=$((skipped + $(grep -c '^ok .* # SKIP' <<<"$text")))
-  passed=$((passed + $(grep '^ok ' <<<"$text" | grep -vc '# SKIP')))
-  failed=$((failed + $(grep -c '^not ok ' <<<"$text")))
-  if ! grep -q '^\(1\.\.\|# tests\)' <<<"$text" || { [ "$status" -ne 0 ] && ! grep -q '^not ok ' <<<"$text"; }; then
-    echo "not ok - $name ended with status $status"
-    failed=$((failed + 1))
-  fi
-}
-
 "${compile[@]}" test/number_test.c "$tap" tar_number.c -o "$out/number_test" || exit 1
 run number_test "$out/number_test"
 run tar_fuzz "$out/tar_fuzz" --runs 100000
@@ -50,5 +35,4 @@ else
     ../../node_modules/.bin/mocha --no-config --timeout 60000 --reporter tap \
     "$tests/unpack.test.js" "$tests/hostile.test.js" "$tests/snapshotter.test.js"
 fi
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+totals
