@@ -109,6 +109,14 @@ export const hostNetwork: PodConfig = {
   },
 };
 
+/** Settings of a container that sees the processes of its pod. */
+export const sharedPid: ContainerConfig = {
+  linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.POD } } },
+};
+
+/** A script that says the numbers from 0 on, twenty a second. */
+export const counting = 'i=0; while :; do echo $i; i=$((i+1)); usleep 50000; done';
+
 export async function runPod(bed: Bed, name: string, more: PodConfig = {}): Promise<Pod> {
   const config = podConfig(bed, name, more);
   const { podSandboxId } = await bed.daemon.client.runtime.runPodSandbox({ config });

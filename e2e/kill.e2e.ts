@@ -9,6 +9,7 @@ import {
   type Pod,
   type Workload,
   containerConfig,
+  counting,
   exec,
   exitOf,
   openBed,
@@ -138,8 +139,7 @@ async function startBystander(
 ): Promise<Bystander> {
   const linux = { securityContext: { namespaceOptions: { network, pid } } };
   const pod = await runPod(bed, name, { linux });
-  const script =
-    'echo $$ >/tmp/pid; trap "exit 9" TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 50000; done';
+  const script = `echo $$ >/tmp/pid; trap "exit 9" TERM; ${counting}`;
   const container = await runContainer(bed, pod, containerConfig(bed, 'main', script, { linux }));
   return { pod, container, identity: await identityOf(await pidOf(bed, container.id)) };
 }
