@@ -1,7 +1,7 @@
 import { arch, constants } from 'node:os';
 import { expect } from 'chai';
 import { type StepFailure, SystemError } from '../errors.js';
-import { errnoName, explainFailure } from './explain.js';
+import { explainFailure } from './explain.js';
 import { layoutByKind } from './layout.js';
 import type { Plan, PlanStep } from './steps.js';
 
@@ -176,9 +176,5 @@ describe('the explanation of a failed step', () => {
           'Internal',
         ]);
       }
-  });
-
-  it('knows errors by their usual names', () => {
-    expect([1, 2, 11, 13, 40].map(errnoName)).to.deep.equal(['EPERM', 'ENOENT', 'EAGAIN', 'EACCES', 'ELOOP']);
   });
 });

@@ -1,4 +1,5 @@
-import { arch, constants } from 'node:os';
+import { arch } from 'node:os';
+import { errnoName } from '../base/errno.js';
 import { type ErrorCode, RuntimeError, type StepFailure, SystemError } from '../errors.js';
 import { MOUNT_ATTR_RDONLY } from './kernel.js';
 import { kindOfCode } from './layout.js';
@@ -148,26 +149,6 @@ function codeFor(kind: StepKind | undefined, name: string): ErrorCode {
   return mountKinds.has(kind) ? 'FailedPrecondition' : 'Internal';
 }
 
-const errnoNames: ReadonlyMap<number, string> = new Map(
-  // Two names share a number here and there (EAGAIN, EWOULDBLOCK): the first one is the usual.
-  Object.entries(constants.errno)
-    .reverse()
-    .map(([name, number]) => [number, name]),
-);
-
-/** Errors that Node's table lacks, at the numbers of every Linux architecture we run on. */
-const moreErrnoNames: ReadonlyMap<number, string> = new Map([
-  [15, 'ENOTBLK'],
-  [26, 'ETXTBSY'],
-  [40, 'ELOOP'],
-  [87, 'EUSERS'],
-  [126, 'ENOKEY'],
-]);
-
-export function errnoName(errno: number): string {
-  return errnoNames.get(errno) ?? moreErrnoNames.get(errno) ?? `E${errno}`;
-}
-
 const errnoTexts: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted',
   ENOENT: 'no such file or directory',
@@ -206,7 +187,6 @@ const errnoTexts: Readonly<Record<string, string>> = {
   ENOTEMPTY: 'directory not empty',
   ELOOP: 'too many symbolic links',
   EOPNOTSUPP: 'operation not supported',
-  ENOTSUP: 'operation not supported',
   EADDRINUSE: 'address in use',
   EADDRNOTAVAIL: 'address not available',
   ENETDOWN: 'network is down',
