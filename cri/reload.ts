@@ -22,7 +22,7 @@ export function reloadOnHangup(sources: ConfigSources, running: Config, log: Dae
 }
 
 /** Dotted names of the options that differ. */
-export function changedOptions(one: Config, other: Config): readonly string[] {
+function changedOptions(one: Config, other: Config): readonly string[] {
   const keys = new Set([...leaves(one), ...leaves(other)]);
   return [...keys].filter((key) => JSON.stringify(valueAt(one, key)) !== JSON.stringify(valueAt(other, key)));
 }

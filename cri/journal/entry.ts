@@ -3,7 +3,7 @@ import { z } from 'zod';
 const text = z.string();
 
 /** Who an entry is about. What a call asked for and never got has no id: it is known by its names. */
-export const subjectSchema = z.object({
+const subjectSchema = z.object({
   kind: z.enum(['pod', 'container', 'image']),
   id: text,
   /** Of the pod or container; the reference of an image. */

@@ -57,7 +57,7 @@ async function withLog(life: Life): Promise<ExplainedLife> {
 }
 
 /** What the latest of these troubles comes from, in one sentence. */
-export function causeOf(lives: readonly ExplainedLife[]): string {
+function causeOf(lives: readonly ExplainedLife[]): string {
   const troubles = lives.flatMap((life) => {
     const entry = troubleOf(life);
     return entry === undefined ? [] : [{ life, entry }];

@@ -131,7 +131,7 @@ function followSize(from: Readable, session: Session): void {
   });
 }
 
-export function parseSize(text: string): TerminalSize | undefined {
+function parseSize(text: string): TerminalSize | undefined {
   try {
     const { Width, Height } = JSON.parse(text) as { readonly Width?: unknown; readonly Height?: unknown };
     return isDimension(Width) && isDimension(Height) ? { columns: Width, rows: Height } : undefined;

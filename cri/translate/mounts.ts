@@ -111,7 +111,7 @@ const restricted: readonly string[] = ['nosuid', 'noexec', 'nodev'];
  * What every container has, unless it mounts something there itself. A sysfs shows a network: that of the host can be mounted
  * by the host's root only, so a container of another user namespace gets the host's own, without what is mounted on it.
  */
-export function defaultMounts(privileged: boolean, hostSysfs = false): readonly Mount[] {
+function defaultMounts(privileged: boolean, hostSysfs = false): readonly Mount[] {
   const access = privileged ? 'rw' : 'ro';
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },

@@ -15,11 +15,6 @@ export function parseDigest(text: string): Digest | undefined {
   return hex.length === digits[algorithm] && /^[0-9a-f]+$/.test(hex) ? (text as Digest) : undefined;
 }
 
-/** Whether the text has the form of a digest, of whatever algorithm. */
-export function looksLikeDigest(text: string): boolean {
-  return /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/.test(text);
-}
-
 function isAlgorithm(text: string): text is DigestAlgorithm {
   return text in digits && Object.hasOwn(digits, text);
 }

@@ -1,1 +1,1 @@
-export { openCheckpointer, type CheckpointerOptions } from './checkpointer.js';
+export { openCheckpointer } from './checkpointer.js';

@@ -11,7 +11,7 @@ import type { Fd } from '../../native/index.js';
 import type { StepFailure } from '../errors.js';
 import type { ContainerRequest, ContainerStats } from './types.js';
 
-export { StepError, type StepFailure } from '../errors.js';
+export { StepError } from '../errors.js';
 export type { ContainerPlanOptions, ExecPlanOptions, OverlayRootfs } from '../plan/options.js';
 export type { SeccompProgram } from '../seccomp/index.js';
 

@@ -3,7 +3,7 @@ import type { Containers } from './service.js';
 import type { ContainerRequest } from './types.js';
 
 /** Every image that a container needs while it exists: its own and those of its volumes. */
-export function imagesOf({ image, imageMounts = [] }: ContainerRequest): ReadonlySet<string> {
+function imagesOf({ image, imageMounts = [] }: ContainerRequest): ReadonlySet<string> {
   return new Set([image.id, ...imageMounts.map((mount) => mount.image.id)]);
 }
 

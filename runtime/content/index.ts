@@ -1,2 +1,2 @@
-export { openContentStore, type ContentStoreOptions } from './store.js';
+export { openContentStore } from './store.js';
 export type * from './types.js';

@@ -1,2 +1,2 @@
-export { openImageService, type ImageServiceOptions } from './service.js';
+export { openImageService } from './service.js';
 export type * from './types.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { algorithmOf, digestOf, parseDigest, type Digest } from '../base/digest.js';
+import { parseDigest, type Digest } from '../base/digest.js';
 import { RuntimeError } from '../errors.js';
 import { indexEntryLimit, layerLimit } from './limits.js';
 import { formatPlatform, platformFit } from './platform.js';
@@ -30,7 +30,7 @@ export interface ImageIndex {
   readonly entries: readonly (Descriptor & { readonly platform: Platform | undefined })[];
 }
 
-export const manifestMediaTypes = {
+const manifestMediaTypes = {
   image: [
     'application/vnd.oci.image.manifest.v1+json',
     'application/vnd.docker.distribution.manifest.v2+json',
@@ -174,11 +174,6 @@ function invalid(cause: string): RuntimeError {
 
 function unsupported(cause: string): RuntimeError {
   return new RuntimeError('FailedPrecondition', 'read manifest', { cause, reason: 'ManifestUnsupported' });
-}
-
-/** The digest of a document in the algorithm of `like`, sha256 without one. */
-export function documentDigest(content: Uint8Array, like?: Digest): Digest {
-  return digestOf(content, like === undefined ? 'sha256' : algorithmOf(like));
 }
 
 /**

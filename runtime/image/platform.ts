@@ -16,7 +16,7 @@ export function hostPlatform(): Platform {
 }
 
 /** One spelling for each platform: `x86_64` is amd64, `aarch64` and `arm64/v8` are arm64, `armhf` is arm/v7. */
-export function normalisePlatform({ os, architecture, variant }: Platform): Platform {
+function normalisePlatform({ os, architecture, variant }: Platform): Platform {
   const plain = { os: os.toLowerCase(), architecture: architecture.toLowerCase() };
   switch (plain.architecture) {
     case 'x86_64':

@@ -12,7 +12,7 @@ import { MAX_PASSED_FDS, MONITOR_SOCKET_NAME, frameFlags, type FrameValues } fro
 const HELLO_TIMEOUT_MS = 10_000;
 const RECONNECT_DELAY_MS = 100;
 
-export const monitorPhases = ['creating', 'created', 'running', 'exited'] as const;
+const monitorPhases = ['creating', 'created', 'running', 'exited'] as const;
 export type MonitorPhase = (typeof monitorPhases)[number];
 
 /** What a monitor says when somebody connects. */

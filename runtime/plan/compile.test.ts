@@ -1,16 +1,10 @@
 import { expect } from 'chai';
 import type { Mount, Spec } from '../spec/types.js';
 import { usualSpec } from './busybox.suite.js';
-import {
-  compileContainerPlan,
-  compileExecPlan,
-  compilePausePlan,
-  describeStep,
-  encodePlan,
-  printPlan,
-} from './compile.js';
+import { compileContainerPlan, compileExecPlan, compilePausePlan, encodePlan, printPlan } from './compile.js';
 import { parseMountOptions } from './mount-options.js';
 import type { ContainerPlanOptions } from './options.js';
+import { describeStep } from './print.js';
 import type { Plan, PlanStep, StepKind } from './steps.js';
 import { decodePlan } from './wire.js';
 

@@ -38,7 +38,7 @@ export interface RestorePlan {
 }
 
 /** CRIU's socket; the namespaces follow. */
-export const CRIU_SOCKET_FD = 3;
+const CRIU_SOCKET_FD = 3;
 
 const joinable = [
   ['network', 'net'],

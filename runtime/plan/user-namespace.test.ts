@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import type { Mount, Spec } from '../spec/types.js';
 import { usualSpec } from './busybox.suite.js';
-import { compileContainerPlan, compileExecPlan, compilePausePlan, describeStep } from './compile.js';
+import { compileContainerPlan, compileExecPlan, compilePausePlan } from './compile.js';
 import { newDraft } from './draft.js';
 import type { ContainerPlanOptions, PausePlanOptions } from './options.js';
+import { describeStep } from './print.js';
 import type { Plan, PlanStep, StepKind } from './steps.js';
 import { hostIdOf, idMapSlot, knowIdMapSlot } from './user-namespace.js';
 

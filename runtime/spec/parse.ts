@@ -198,7 +198,7 @@ const resourcesSchema = z.object({
 });
 
 /** linux.seccomp alone, and the rules that a localhost profile shares with it. */
-export const seccompSchema = z.object({
+const seccompSchema = z.object({
   defaultAction: z.string(),
   defaultErrnoRet: unsigned.optional(),
   architectures: texts.optional(),

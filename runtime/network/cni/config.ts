@@ -43,7 +43,7 @@ const list = z.looseObject({
 const single = plugin.extend({ name: networkName, cniVersion: version.default('0.2.0') });
 
 /** Versions of the protocol that we speak, oldest first. */
-export const supportedVersions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
+const supportedVersions = ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const;
 
 /**
  * The first usable list of a directory in lexical order, as every CRI runtime picks it; undefined if there is none.
