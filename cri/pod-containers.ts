@@ -1,5 +1,6 @@
 import type { ContainerStatus } from '../protos/gen/cri/runtime/v1/api.js';
 import type { Runtime } from '../runtime/index.js';
+import { imageOf } from './container-image.js';
 import { isVisible, toCriContainerStatus } from './translate/container-answer.js';
 
 /** Where sandboxes, containers and their images are looked up. */
@@ -8,10 +9,10 @@ export type Objects = Pick<Runtime, 'sandboxes' | 'containers' | 'images'>;
 /** All containers of a sandbox as ContainerStatus shows them. */
 export function containerStatusesOf(
   sandboxId: string,
-  { containers, images }: Pick<Objects, 'containers' | 'images'>,
+  objects: Pick<Objects, 'containers' | 'images'>,
 ): ContainerStatus[] {
-  return containers
+  return objects.containers
     .list()
     .filter((container) => container.request.sandboxId === sandboxId && isVisible(container))
-    .map((container) => toCriContainerStatus(container, images.get(container.request.image.id)));
+    .map((container) => toCriContainerStatus(container, imageOf(objects, container)));
 }

@@ -26,8 +26,8 @@ export interface CriServer {
 }
 
 /**
- * Serves both services of the CRI on a unix socket that root and its group may connect to. A socket left by a daemon
- * that died is replaced.
+ * Serves the CRI, what cAdvisor asks of a runtime, and `podwright why` on a unix socket that root and its group may
+ * connect to. A socket left by a daemon that died is replaced.
  *
  * @throws AlreadyExists if somebody serves there
  */
@@ -59,7 +59,6 @@ export async function serve(services: Services, socket: string): Promise<CriServ
   return { socket, close: (graceMs) => close(server, socket, inode, graceMs) };
 }
 
-/** What cAdvisor asks of a runtime is asked on the same socket. */
 function addCadvisorServices(server: Server, services: Services): void {
   server.addService(VersionService, implementService(VersionService, versionService, services));
   server.addService(ContainersService, implementService(ContainersService, containersService, services));

@@ -37,8 +37,13 @@ function isAbout({ kind, id, name, pod }: Subject, question: string): boolean {
   return byId || names.includes(question);
 }
 
+interface GatheredLife extends Life {
+  subject: Subject;
+  readonly entries: JournalEntry[];
+}
+
 function allLives(journal: Journal, runtime: Runtime): readonly Life[] {
-  const lives = new Map<string, Life>();
+  const lives = new Map<string, GatheredLife>();
   const keys = new Map<string, string>();
   const keyFor = (subject: Subject): string => {
     const known = subject.id === '' ? undefined : keys.get(subject.id);
@@ -49,10 +54,13 @@ function allLives(journal: Journal, runtime: Runtime): readonly Life[] {
   for (const entry of journal.entries()) {
     const key = keyFor(entry.subject);
     const life = lives.get(key);
-    const entries = [...(life?.entries ?? []), entry];
-    // Names and ids of both: a failed creation has no id, one whose pod is gone has no names.
-    const subject = life === undefined ? entry.subject : completed(life.subject, entry.subject);
-    lives.set(key, { subject, entries });
+    if (life === undefined) {
+      lives.set(key, { subject: entry.subject, entries: [entry] });
+    } else {
+      // Names and ids of both: a failed creation has no id, one whose pod is gone has no names.
+      life.subject = completed(life.subject, entry.subject);
+      life.entries.push(entry);
+    }
   }
   for (const living of [
     ...runtime.sandboxes.list().map(sandboxLife),
@@ -105,7 +113,7 @@ function containerLife(runtime: Runtime): (container: Container) => Life {
 }
 
 /** The end of a container is both in the journal and in its state. */
-function withoutDoubles(entries: readonly JournalEntry[]): readonly JournalEntry[] {
+function withoutDoubles(entries: readonly JournalEntry[]): JournalEntry[] {
   const firstExit = entries.findIndex(({ exit }) => exit !== undefined);
   return entries.filter(({ exit }, index) => exit === undefined || index === firstExit);
 }

@@ -1,6 +1,6 @@
 import type { ContainerStatusRequest, ContainerStatusResponse } from '../../protos/gen/cri/runtime/v1/api.js';
 import type { Container } from '../../runtime/container/types.js';
-import { find } from '../container-image.js';
+import { imageOf } from '../container-image.js';
 import { findContainer } from '../find.js';
 import { lifeOf } from '../journal/life.js';
 import type { Call } from '../rpc.js';
@@ -14,7 +14,7 @@ export function containerStatus(
 ): ContainerStatusResponse {
   const container = findContainer(runtime, containerId);
   return {
-    status: toCriContainerStatus(container, find(runtime, container)),
+    status: toCriContainerStatus(container, imageOf(runtime, container)),
     info: verbose
       ? toInfo({ ...describe(container, runtime), life: lifeOf(container.id, journal, runtime) })
       : {},

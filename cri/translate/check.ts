@@ -60,7 +60,7 @@ export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
-/** The message of an enum value the wire may carry but the interface does not know. */
+/** Refuses the value of an enum that the wire may carry but the interface does not know. */
 export function unknownEnum(field: string, value: number): RuntimeError {
   return refuse(field, `unknown value ${value}`);
 }
