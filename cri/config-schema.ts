@@ -152,7 +152,9 @@ export const configSchema = z.strictObject({
       plain_http_loopback: z
         .boolean()
         .default(false)
-        .describe('Speak plain http to registries on loopback addresses that have no hosts.toml.'),
+        .describe(
+          'Speak plain http at once to registries on loopback addresses that have no hosts.toml; else https first.',
+        ),
       parallel_downloads: z
         .int()
         .min(1)

@@ -161,9 +161,16 @@ describe('mirrors', () => {
     expect(urls(first)[0]).to.equal('/cache/hub/team/app/manifests/1?ns=registry.test');
   });
 
-  it('and plain http need a configuration', async () => {
-    const failure = await failureOf(test.pull(`${own.host}/team/app:1`));
-    expect(failure).to.include({ code: 'Unavailable', reason: 'RegistryUnavailable' });
-    expect(failure.message).to.contain('plain http has to be configured');
+  it('are not needed for a registry on loopback: plain http is spoken where no TLS is, credentials and all', async () => {
+    own.intercept = ({ headers }, response) => {
+      if (headers.authorization !== undefined) return false;
+      response.setHeader('www-authenticate', 'Basic realm="own"');
+      sendError(response, 401, 'UNAUTHORIZED', 'who');
+      return true;
+    };
+    const reference = `${own.host}/team/app:1`;
+    expect(await failureOf(test.pull(reference))).to.include({ reason: 'RegistryUnauthorized' });
+    const pulled = await test.pull(reference, { auth: { username: 'user', password: 'geheim' } });
+    expect(pulled.repoTags).to.deep.equal([reference]);
   });
 });

@@ -25,7 +25,7 @@ export interface ImageServiceOptions {
   readonly receiverPath?: string;
   /** Directories of `HOST/hosts.toml` (config key `registry.config_path`). */
   readonly configPath?: readonly string[];
-  /** Registries on loopback addresses without a hosts.toml speak plain http (`registry.plain_http_loopback`). */
+  /** Registries on loopback addresses without a hosts.toml speak plain http, no TLS is tried (`registry.plain_http_loopback`). */
   readonly plainHttpLoopback?: boolean;
   /** Layers of one pull at a time (`registry.parallel_downloads`). */
   readonly parallelDownloads?: number;

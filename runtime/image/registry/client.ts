@@ -15,7 +15,7 @@ import {
   type RefusalError,
 } from './failures.js';
 import { retry, type RetryOptions } from './retry.js';
-import type { Transport, TransportResponse } from './transport.js';
+import { speaksNoTls, type Transport, type TransportResponse } from './transport.js';
 
 export interface RegistryClientOptions {
   readonly transport: Transport;
@@ -53,6 +53,8 @@ export class RegistryClient {
   /** Mirrors by the blobs they delivered, and those that delivered wrong ones. */
   private readonly served = new Map<Digest, Endpoint>();
   private readonly distrusted = new Set<Endpoint>();
+  /** Endpoints that turned out to speak plain http. */
+  private readonly withoutTls = new Set<Endpoint>();
 
   constructor(private readonly options: RegistryClientOptions) {}
 
@@ -138,7 +140,7 @@ export class RegistryClient {
     for (const [index, endpoint] of usable.entries()) {
       const last = index === usable.length - 1;
       try {
-        return last ? await retry(() => work(endpoint), policy) : await work(endpoint);
+        return last ? await retry(() => this.at(endpoint, work), policy) : await this.at(endpoint, work);
       } catch (error) {
         signal.throwIfAborted();
         const failure = failureOf(error, endpoint.host);
@@ -155,6 +157,21 @@ export class RegistryClient {
       cause: `its configuration allows no endpoint to ${need}`,
       reason: 'RegistryConfigInvalid',
     });
+  }
+
+  /** By plain http where that is what the endpoint speaks, if it may. */
+  private async at<T>(endpoint: Endpoint, work: (endpoint: Endpoint) => Promise<T>): Promise<T> {
+    const { plainHttp } = endpoint;
+    if (plainHttp === undefined) return work(endpoint);
+    if (!this.withoutTls.has(endpoint)) {
+      try {
+        return await work(endpoint);
+      } catch (error) {
+        if (!speaksNoTls(error)) throw error;
+        this.withoutTls.add(endpoint);
+      }
+    }
+    return work(plainHttp);
   }
 
   /** One request with authorization: a challenge is answered and the request repeated. */

@@ -14,6 +14,8 @@ export interface Endpoint {
   /** Sent with every request to this host, and to no other. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly dialTimeoutMs: number;
+  /** The same place by plain http, for when it turns out to speak no TLS: a registry on loopback that nobody configured. */
+  readonly plainHttp?: Endpoint;
 }
 
 /** PEM texts, read when the pull began: a change in the files is seen by the next pull. */

@@ -35,9 +35,11 @@ describe('hosts.toml', () => {
     });
     expect((await find('docker.io'))[0]).to.include({ origin: 'https://registry-1.docker.io' });
     expect((await find('127.0.0.1:5000'))[0]).to.include({ origin: 'https://127.0.0.1:5000' });
+    expect((await find('127.0.0.1:5000'))[0]?.plainHttp).to.include({ origin: 'http://127.0.0.1:5000' });
+    expect((await find('10.0.0.1:5000'))[0]?.plainHttp).to.equal(undefined);
   });
 
-  it('takes plain http for loopback only if told so', async () => {
+  it('takes plain http at once only for loopback, if told so', async () => {
     expect((await find('127.0.0.1:5000', true))[0]?.origin).to.equal('http://127.0.0.1:5000');
     expect((await find('localhost:5000', true))[0]?.origin).to.equal('http://localhost:5000');
     expect((await find('[::1]:5000', true))[0]?.origin).to.equal('http://[::1]:5000');

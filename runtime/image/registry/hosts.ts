@@ -16,7 +16,7 @@ import { isLoopbackHost } from './loopback.js';
 export interface HostsOptions {
   /** Directories with one directory per registry, searched in order (`registry.config_path`). */
   readonly configPath: readonly string[];
-  /** Reach registries on loopback addresses without a hosts.toml by plain http. */
+  /** Reach registries on loopback addresses without a hosts.toml by plain http at once; else by https first. */
   readonly plainHttpLoopback: boolean;
   readonly logger: Logger;
 }
@@ -83,16 +83,17 @@ async function listDirectory(directory: string): Promise<readonly string[] | und
 
 function defaultEndpoint(domain: string, options: HostsOptions, tls: TlsSettings): Endpoint {
   const host = domain === 'docker.io' ? 'registry-1.docker.io' : domain;
-  const plain = options.plainHttpLoopback && tls === defaultTls && isLoopbackHost(host);
-  return {
-    ...originOf(new URL(`${plain ? 'http' : 'https'}://${host}`)),
+  const by = (scheme: 'http' | 'https'): Endpoint => ({
+    ...originOf(new URL(`${scheme}://${host}`)),
     prefix: '/v2',
     resolves: true,
     mirror: false,
     tls,
     headers: {},
     dialTimeoutMs: defaultDialTimeoutMs,
-  };
+  });
+  if (tls !== defaultTls || !isLoopbackHost(host)) return by('https');
+  return options.plainHttpLoopback ? by('http') : { ...by('https'), plainHttp: by('http') };
 }
 
 async function readHostsFile(

@@ -373,7 +373,15 @@ const hints: Readonly<Record<string, string>> = {
   HPE_INVALID_CONSTANT: 'it does not speak HTTP; https may be needed',
 };
 
-const permanent = /^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|EPROTO|HPE_)/;
+const permanent = /^(?:CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|EPROTO|ERR_SSL_|HPE_)/;
+
+/** Whether it failed because what answered is no TLS. Newer versions of Node.js name OpenSSL's reason. */
+export function speaksNoTls(error: unknown): boolean {
+  if (!(error instanceof ConnectionError)) return false;
+  return ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'].includes(
+    innermostCode(error.cause),
+  );
+}
 
 function connectionError(url: URL, error: unknown): Error {
   if (error instanceof ConnectionError || error instanceof RuntimeError) return error;
