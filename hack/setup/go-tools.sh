@@ -74,6 +74,16 @@ build_kubernetes() {
   build kubernetes "$cache/kubernetes/bin" "${kubernetes[@]/#/$module/cmd/}" "$module/test/images/agnhost"
 }
 
+build_node_conformance() {
+  local version=k8s.io/component-base/version
+  local flags=(-ldflags "-s -w -X $version.gitVersion=v1.36.3 -X $version.gitMajor=1 -X $version.gitMinor=36")
+  build node-conformance "$cache/kubernetes/bin" github.com/onsi/ginkgo/v2/ginkgo k8s.io/kubernetes/test/images/sample-device-plugin
+  cd "$repo/hack/tools/node-conformance"
+  # agnhost's certificate, which is part of its image.
+  install -m 644 "$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)"/test/images/agnhost/porter/localhost.{crt,key} "$cache/kubernetes/bin/"
+  CGO_ENABLED=0 "$go" test -c -vet=off -trimpath "${flags[@]}" -o "$cache/kubernetes/bin/e2e_node.test" k8s.io/kubernetes/test/e2e_node
+}
+
 build_etcd() {
   local flags=(-ldflags '-s -w')
   build etcd "$cache/kubernetes/etcd" go.etcd.io/etcd/server/v3
@@ -94,6 +104,7 @@ outputs() {
     containerd) printf '%s\n' "$cache"/bench/bin/{containerd,containerd-shim-runc-v2,ctr} ;;
     kubernetes) printf '%s\n' "${kubernetes[@]/#/$cache/kubernetes/bin/}" "$cache/kubernetes/bin/agnhost" ;;
     metrics-server) printf '%s\n' "$cache/kubernetes/bin/metrics-server" ;;
+    node-conformance) printf '%s\n' "$cache"/kubernetes/bin/{e2e_node.test,ginkgo,sample-device-plugin,localhost.crt,localhost.key} ;;
     etcd) printf '%s\n' "$cache/kubernetes/bin/etcd" ;;
     *) fail "no such family of Go tools: $1" ;;
   esac
