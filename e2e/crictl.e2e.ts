@@ -75,7 +75,8 @@ describe('crictl', function () {
   });
 
   it('create, start, ps, inspect', async () => {
-    const script = 'echo ready; echo to-stderr >&2; trap "exit 7" TERM; sleep 600 & wait';
+    const script =
+      'echo ready; echo to-stderr >&2; trap "exit 7" TERM; while :; do sleep 600 & wait $!; done';
     const config = containerConfig(bed, 'main', script, {
       linux: { resources: { memoryLimitInBytes: 64n << 20n, cpuShares: 512n } },
     });
