@@ -34,7 +34,7 @@ export const groups: readonly Group[] = [
   {
     name: 'critest',
     shows: 'the CRI validation suite on cgroup v2',
-    command: 'node dist/e2e/critest.js --all',
+    command: 'node dist/e2e/critest.js --all; status=$?; cp dist/critest.log "$RESULTS"; exit $status',
     limitSeconds: 240,
   },
   {
@@ -57,8 +57,13 @@ export const groups: readonly Group[] = [
   endToEnd('inside', 'container processes that mean harm'),
   endToEnd('hostile', 'requests and images that mean harm', 120),
   endToEnd('logs', 'logs, rotation, a full disk'),
-  endToEnd('network', 'the built-in network and CNI plugins'),
+  endToEnd('network', 'the built-in network and CNI plugins', 120),
   endToEnd('user-namespaces', 'pods in user namespaces'),
+  endToEnd('streaming', 'exec, attach and forwarded ports, in every protocol', 180),
+  endToEnd('idmapped-volumes', 'volumes whose owners are others on the host'),
+  endToEnd('failpoints', 'a crash and an error at each step', 180),
+  endToEnd('metrics', 'figures of pods and containers'),
+  endToEnd('why', 'one sentence for each of the usual failures'),
   endToEnd('semantics', 'what containers may ask for besides'),
   endToEnd('conformance', 'calls that the validation suite never makes'),
 ];
