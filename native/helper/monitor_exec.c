@@ -308,14 +308,19 @@ static void maybe_over(struct exec *exec) {
         tick = again;
 }
 
+/* False: something may be left. While it is being launched there may always be a process that nobody knows yet. */
+static bool kill_now(struct exec *exec) {
+    kill_process(exec);
+    bool killed = exec->cgroup >= 0 && cgroup_kill_dir(exec->cgroup);
+    return killed && exec->report < 0;
+}
+
 static void kill_exec(struct exec *exec) {
     uint64_t now = monotonic_ms();
     exec->killing = true;
     exec->kill_until = now + KILL_MS;
-    bool killed = exec->cgroup >= 0 && cgroup_kill_dir(exec->cgroup);
-    if (!killed || exec->over_at != 0)
+    if (!kill_now(exec) || exec->over_at != 0)
         tick = now + KILL_TICK_MS;
-    kill_process(exec);
 }
 
 void exec_kill(const struct request *request) {
@@ -348,7 +353,7 @@ uint64_t exec_deadline(void) {
     return tick;
 }
 
-/* Repeats what could not be finished: processes that forked past a kill on v1, cgroups not empty yet. */
+/* Repeats what could not be finished: processes that were born past a kill, cgroups not empty yet. */
 void exec_tick(uint64_t now) {
     if (now < tick)
         return;
@@ -357,7 +362,7 @@ void exec_tick(uint64_t now) {
         struct exec *exec = &execs[i];
         if (!exec->used)
             continue;
-        if (exec->killing && exec->cgroup >= 0 && now < exec->kill_until && !cgroup_kill_dir(exec->cgroup))
+        if (exec->killing && now < exec->kill_until && !kill_now(exec))
             tick = now + KILL_TICK_MS;
         maybe_over(exec);
     }
