@@ -71,6 +71,11 @@ export function setUmask(mask: number): number {
   return binding.setUmask(mask);
 }
 
+/** malloc_trim(3) of everything that is free. */
+export function trimMemory(): void {
+  binding.trimMemory();
+}
+
 /** prctl(PR_SET_CHILD_SUBREAPER): orphans below us become our children. */
 export function setChildSubreaper(on: boolean): void {
   binding.setChildSubreaper(on);

@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include <cerrno>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -34,12 +35,19 @@ Napi::Value set_child_subreaper(const Napi::CallbackInfo &info) {
     return info.Env().Undefined();
 }
 
+// glibc keeps what was freed at the top and in the middle of its arenas until it is asked.
+Napi::Value trim_memory(const Napi::CallbackInfo &info) {
+    malloc_trim(0);
+    return info.Env().Undefined();
+}
+
 } // namespace
 
 void define_limits(Napi::Object exports) {
     define<raise_file_limit>(exports, "raiseFileLimit");
     define<set_umask>(exports, "setUmask");
     define<set_child_subreaper>(exports, "setChildSubreaper");
+    define<trim_memory>(exports, "trimMemory");
 }
 
 } // namespace podwright

@@ -21,8 +21,11 @@ const INSTRUCTION_BYTES = 8;
 const FARTHEST = 255;
 const WORD_END = 2 ** 32;
 
-/** What a program says of a call by its architecture and number: an answer, or the place that looks at its arguments. */
-type Outcome = { readonly answer: number } | { readonly place: number };
+/**
+ * What a program says of a call by its architecture and number: an answer, or, as its complement, the place that looks at
+ * its arguments. Plain numbers: the daemon is small when it starts, and there are thousands of them.
+ */
+type Outcome = number;
 
 interface Range {
   /** The first number; the last one is before the next range. */
@@ -41,14 +44,10 @@ export function shrink(bpf: Buffer): Buffer {
   const program = decodeProgram(bpf);
   const constants = comparedWith(program);
   if (constants === undefined) return bpf;
+  const numbers = starts(constants.number);
   const tables = starts(constants.architecture).map((architecture) => ({
     from: architecture,
-    ranges: mergeRanges(
-      starts(constants.number).map((number) => ({
-        from: number,
-        outcome: decide(program, architecture, number),
-      })),
-    ),
+    ranges: rangesOf(numbers, (number) => decide(program, architecture, number)),
   }));
   const writer = new Writer(program);
   const byRanges = new Map<string, number>();
@@ -94,23 +93,23 @@ interface Constants {
  */
 function comparedWith(program: readonly Instruction[]): Constants | undefined {
   const constants = { architecture: new Set<number>(), number: new Set<number>() };
-  const loaded = program.map(() => new Set<number | undefined>());
-  loaded[0]?.add(undefined);
+  const loaded = new Uint8Array(program.length);
+  loaded[0] = Loaded.nothing;
   for (const [at, { code, jt, jf, k }] of program.entries()) {
-    const before = loaded[at] ?? new Set();
-    if (before.size === 0) continue; // nothing leads here
-    const known = [...before].every((offset) => offset === NUMBER || offset === ARCHITECTURE);
-    const inArguments = [...before].every((offset) => offset !== undefined && offset > ARCHITECTURE);
-    const handOn = (target: number, what: Iterable<number | undefined>): void => {
-      for (const offset of what) loaded[target]?.add(offset);
+    const before = loaded[at] ?? 0;
+    if (before === 0) continue; // nothing leads here
+    const known = (before & (Loaded.nothing | Loaded.argument)) === 0;
+    const inArguments = before === Loaded.argument;
+    const handOn = (target: number, what: number): void => {
+      loaded[target] = (loaded[target] ?? 0) | what;
     };
-    if (code === LOAD) handOn(at + 1, [k]);
+    if (code === LOAD) handOn(at + 1, loadedFrom(k));
     else if (code === JUMP) handOn(at + 1 + k, before);
     else if (isBranch(code)) {
       const compares = code === EQUAL || code === GREATER || code === AT_LEAST;
       if (!inArguments && !(known && compares)) return undefined;
-      if (before.has(ARCHITECTURE)) constants.architecture.add(k);
-      if (before.has(NUMBER)) constants.number.add(k);
+      if ((before & Loaded.architecture) !== 0) constants.architecture.add(k);
+      if ((before & Loaded.number) !== 0) constants.number.add(k);
       handOn(at + 1 + jt, before);
       handOn(at + 1 + jf, before);
     } else if (code !== RETURN) {
@@ -119,6 +118,14 @@ function comparedWith(program: readonly Instruction[]): Constants | undefined {
     }
   }
   return constants;
+}
+
+/** What may be in the accumulator; several bits where several ways lead to an instruction. */
+const Loaded = { nothing: 1, number: 2, architecture: 4, argument: 8 } as const;
+
+function loadedFrom(offset: number): number {
+  if (offset === NUMBER) return Loaded.number;
+  return offset === ARCHITECTURE ? Loaded.architecture : Loaded.argument;
 }
 
 function isBranch(code: number): boolean {
@@ -137,8 +144,8 @@ function decide(program: readonly Instruction[], architecture: number, number: n
     const instruction = program[at];
     if (instruction === undefined) throw new Error('a filter ends without an answer');
     const { code, jt, jf, k } = instruction;
-    if (code === RETURN) return { answer: k };
-    if (code === LOAD && k !== NUMBER && k !== ARCHITECTURE) return { place: at };
+    if (code === RETURN) return k;
+    if (code === LOAD && k !== NUMBER && k !== ARCHITECTURE) return ~at;
     if (code === LOAD) accumulator = k === NUMBER ? number : architecture;
     at += 1 + (code === JUMP ? k : isBranch(code) ? (holds(code, accumulator, k) ? jt : jf) : 0);
   }
@@ -149,10 +156,13 @@ function holds(code: number, accumulator: number, k: number): boolean {
   return code === GREATER ? accumulator > k : accumulator >= k;
 }
 
-function mergeRanges(ranges: readonly Range[]): readonly Range[] {
-  const same = (one: Outcome, other: Outcome | undefined): boolean =>
-    JSON.stringify(one) === JSON.stringify(other);
-  return ranges.filter(({ outcome }, index) => !same(outcome, ranges[index - 1]?.outcome));
+function rangesOf(starts: readonly number[], decideFor: (number: number) => Outcome): readonly Range[] {
+  const ranges: Range[] = [];
+  for (const from of starts) {
+    const outcome = decideFor(from);
+    if (outcome !== ranges.at(-1)?.outcome) ranges.push({ from, outcome });
+  }
+  return ranges;
 }
 
 /** Writes a program from its end, so that what is jumped to is there before the jump. A place counts from the end. */
@@ -164,7 +174,7 @@ class Writer {
   constructor(private readonly source: readonly Instruction[]) {}
 
   outcome(outcome: Outcome): number {
-    return 'answer' in outcome ? this.#answer(outcome.answer) : this.#copy(outcome.place);
+    return outcome >= 0 ? this.#answer(outcome) : this.#copy(~outcome);
   }
 
   /** Goes on where the accumulator's range says. */
