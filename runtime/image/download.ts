@@ -85,10 +85,10 @@ class ProgressWatch {
     if (!isInterruption(error)) throw error;
     const silentMs = performance.now() - this.lastProgressMs;
     if (silentMs >= noProgressTimeoutMs)
-      throw new RuntimeError('DeadlineExceeded', 'download blob', {
+      throw new RuntimeError('Unavailable', 'download blob', {
         subject: digest,
         cause: `no data for ${Math.round(silentMs / 1000)} s`,
-        reason: 'NoProgress',
+        reason: 'RegistryUnavailable',
       });
     this.failures += 1;
     if (this.failures > retry.attempts) throw failureOf(error, digest);

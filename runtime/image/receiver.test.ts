@@ -158,7 +158,7 @@ describe('receiving in a process', function () {
       sendStart(response, 3_000_000, () => undefined);
       return true;
     };
-    expect(await failureOf(pull())).to.include({ code: 'DeadlineExceeded', reason: 'NoProgress' });
+    expect(await failureOf(pull())).to.include({ code: 'Unavailable', reason: 'RegistryUnavailable' });
   });
 
   it('can be called off in the middle, and continues next time', async () => {

@@ -100,9 +100,9 @@ export interface ImageService {
    * others undisturbed, and what was downloaded serves the next pull. Safe to repeat.
    *
    * @throws InvalidArgument (malformed reference), NotFound (no such image, or none for this platform), Unauthenticated,
-   * PermissionDenied, Unavailable (registry unreachable or failing), ResourceExhausted (too many requests, disk full,
+   * PermissionDenied, Unavailable (registry unreachable, failing or silent), ResourceExhausted (too many requests, disk full,
    * document too large), FailedPrecondition (kind of manifest or layer that we refuse), DataLoss (digest mismatch,
-   * ambiguous document), DeadlineExceeded (no progress), Cancelled. `reason` holds a stable word.
+   * ambiguous document), Cancelled. `reason` holds a stable word.
    */
   pull(request: PullRequest, signal: AbortSignal): Promise<PullResult>;
   /** By tag, digest reference, image id with or without `sha256:`, or an unambiguous id of at least 12 digits. */
