@@ -46,7 +46,6 @@ describe(`the daemon, killed ${kills} times under load (SEED=${seed})`, function
   const random = seededRandom(seed);
   let bed: Bed;
   let down = new AbortController();
-  let over = false;
   let bystanders: readonly Bystander[] = [];
 
   before(async () => {
@@ -62,7 +61,10 @@ describe(`the daemon, killed ${kills} times under load (SEED=${seed})`, function
   });
 
   it('loses nothing, leaks nothing and disturbs nobody', async () => {
-    const load: Load = { bed, random, down: () => down.signal, isOver: () => over };
+    const lives = (): number => crew.reduce((sum, worker) => sum + worker.lives, 0);
+    let isLast = false;
+    const isOver = (): boolean => isLast && lives() > 0;
+    const load: Load = { bed, random, down: () => down.signal, isOver };
     const crew = Array.from({ length: workers }, (_, index) => makeWorker(load, index));
     const extra = await serveExtraImage(bed);
     for (let kill = 1; kill <= kills; kill += 1) {
@@ -87,10 +89,11 @@ describe(`the daemon, killed ${kills} times under load (SEED=${seed})`, function
       await checkBystanders(bed, bystanders);
       expect(await strays(bed), `after kill ${kill}`).to.deep.equal([]);
     }
-    const lives = crew.reduce((sum, worker) => sum + worker.lives, 0);
-    console.log(`      ${lives} pods lived undisturbed between ${kills} kills`);
-    expect(lives, 'pods that lived').to.be.greaterThan(0);
-    over = true;
+    console.log(`      ${lives()} pods lived undisturbed between ${kills} kills`);
+    // On a slow machine none may have: the last daemon is left alone until one has.
+    isLast = true;
+    await Promise.all(crew.map((worker) => worker.work()));
+    expect(lives(), 'pods that lived').to.be.greaterThan(0);
   });
 
   it('has every address left', async () => {
