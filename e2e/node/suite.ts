@@ -102,6 +102,7 @@ function kubeletConfiguration(scratch: string): object {
     kind: 'KubeletConfiguration',
     cgroupDriver: 'cgroupfs',
     cgroupRoot: '/',
+    systemCgroups: '/system',
     podCIDR: '10.100.0.0/24',
     volumeStatsAggPeriod: '10s',
     fileCheckFrequency: '10s',
