@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { type Bed, type Pod, type Workload, containerConfig, exitOf, hostNetwork, openBed } from './bed.js';
 import { runContainer, runPod } from './bed.js';
 import { eventually } from './eventually.js';
+import { slowness } from './slowness.js';
 import {
   type CommandSession,
   type Transport,
@@ -285,7 +286,7 @@ describe('idle streaming sessions', function () {
   let target: Workload;
 
   before(async () => {
-    bed = await openBed({ settings: { 'streaming.idle_timeout_seconds': '1' } });
+    bed = await openBed({ settings: { 'streaming.idle_timeout_seconds': String(slowness) } });
     const pod = await runPod(bed, 'idle', hostNetwork);
     target = await runContainer(bed, pod, containerConfig(bed, 'target', ['sleep', '3600']));
   });
@@ -315,7 +316,6 @@ describe('idle streaming sessions', function () {
   }
 });
 
-/** Reads until the text has come; what is behind it in the same chunk is dropped. */
 /** Asks until the terminal has the size: the input is not held up for a resize that was sent before. */
 async function awaitSize({ stdin, stdout }: CommandSession, size: string): Promise<void> {
   let seen = '';
@@ -332,6 +332,7 @@ async function awaitSize({ stdin, stdout }: CommandSession, size: string): Promi
   throw new Error(`the terminal never had the size ${size}`);
 }
 
+/** Reads until the text has come; what is behind it in the same chunk is dropped. */
 async function awaitText(from: Readable, text: string): Promise<void> {
   let seen = '';
   for await (const chunk of from.iterator({ destroyOnReturn: false })) {
