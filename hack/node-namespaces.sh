@@ -34,7 +34,11 @@ leave_cgroup() {
   local point
   while read -r point _; do
     echo $$ >"$point/cgroup.procs"
-    find "$point/$1" -depth -type d -exec rmdir {} + || true
+    # The kernel lets go of the last processes a moment after they have ended.
+    for _ in {1..50}; do
+      if find "$point/$1" -depth -type d -exec rmdir {} + 2>/dev/null; then break; fi
+      sleep 0.1
+    done
   done < <(cgroup_mounts)
 }
 
