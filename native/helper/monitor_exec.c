@@ -308,7 +308,8 @@ static void maybe_over(struct exec *exec) {
         tick = again;
 }
 
-/* False: something may be left. While it is being launched there may always be a process that nobody knows yet. */
+/* False: something may be left. While it is being launched there may always be a process that nobody knows
+ * yet. */
 static bool kill_now(struct exec *exec) {
     kill_process(exec);
     bool killed = exec->cgroup >= 0 && cgroup_kill_dir(exec->cgroup);
