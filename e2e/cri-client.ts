@@ -24,7 +24,7 @@ export interface CallLimits {
 }
 
 /** A method of a generated service definition. */
-interface Method<Request, Response> {
+export interface Method<Request, Response> {
   readonly path: string;
   readonly responseStream: boolean;
   readonly requestSerialize: (value: Request) => Buffer;

@@ -1,12 +1,6 @@
 import http2, { constants } from 'node:http2';
 import net from 'node:net';
-
-/** A method of a generated service definition. */
-interface Method<Request, Response> {
-  readonly path: string;
-  readonly requestSerialize: (value: Request) => Buffer;
-  readonly responseDeserialize: (bytes: Buffer) => Response;
-}
+import type { Method } from '../../e2e/cri-client.js';
 
 /**
  * Unary gRPC over one HTTP/2 connection, and nothing else: what is measured is the runtime, not a client library that
@@ -49,9 +43,14 @@ export class BareClient implements Disposable {
     });
   }
 
-  /** A call whose request is small, and whose answer is read. */
+  /** A call with an encoded request, whose answer is read. */
+  async send<Response>(method: Method<never, Response>, message: Buffer): Promise<Response> {
+    return method.responseDeserialize(await this.call(method.path, message));
+  }
+
+  /** The same where the request is small. */
   async ask<Request, Response>(method: Method<Request, Response>, request: Request): Promise<Response> {
-    return method.responseDeserialize(await this.call(method.path, method.requestSerialize(request)));
+    return this.send(method, method.requestSerialize(request));
   }
 
   [Symbol.dispose](): void {

@@ -61,18 +61,15 @@ export async function startPod(
     CreateContainerRequest.fromPartial({ sandboxConfig: config, config: containerConfig(options) }),
   );
   return samples.time(`${prefix} pod start`, async () => {
-    const { podSandboxId } = await samples.time(`${prefix} RunPodSandbox`, async () =>
-      methods.runPodSandbox.responseDeserialize(await bare.call(methods.runPodSandbox.path, runBytes)),
+    const { podSandboxId } = await samples.time(`${prefix} RunPodSandbox`, () =>
+      bare.send(methods.runPodSandbox, runBytes),
     );
-    const { containerId } = await samples.time(`${prefix} CreateContainer`, async () => {
+    const { containerId } = await samples.time(`${prefix} CreateContainer`, () => {
       // Encoded messages that follow each other are one message with the fields of both.
       const idBytes = methods.createContainer.requestSerialize(
         CreateContainerRequest.fromPartial({ podSandboxId }),
       );
-      const request = Buffer.concat([createBytes, idBytes]);
-      return methods.createContainer.responseDeserialize(
-        await bare.call(methods.createContainer.path, request),
-      );
+      return bare.send(methods.createContainer, Buffer.concat([createBytes, idBytes]));
     });
     await samples.time(`${prefix} StartContainer`, () => bare.ask(methods.startContainer, { containerId }));
     return { podSandboxId, containerId };

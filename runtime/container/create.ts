@@ -111,7 +111,6 @@ export async function constructContainer(
     });
     const construction = { live, rollback, timer, signal };
     const parts = await beginParts(room, construction, sandbox);
-    live.seccomp = parts.seccomp;
     const monitor = await make(construction, parts);
     live.value = { ...live.value, timingsMs: timer.stages };
     writeCreated(room, live);
