@@ -1,8 +1,8 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { pidfdOpen, pidfdSendSignal, waitPidfd } from '../../native/index.js';
+import { closeFd, pidfdOpen, pidfdSendSignal, spawn, waitPidfd } from '../../native/index.js';
 import { StepError } from '../errors.js';
 import type { Plan } from '../plan/steps.js';
 import { encodePlan } from '../plan/wire.js';
@@ -15,6 +15,7 @@ import {
   shell,
   whyNoMonitors,
 } from './fixture.suite.js';
+import { openHelper } from './descriptors.js';
 import { runPlan } from './launcher.js';
 import { ReportReader } from './report.js';
 
@@ -80,6 +81,24 @@ describe('runPlan', function () {
     expect(await ownChildren()).to.deep.equal(before);
   });
 
+  it('reaps a child that failed before its launcher has reported it', async () => {
+    const before = await ownChildren();
+    const child = spawn({ file: '/bin/sleep', argv: ['sleep', '1000'], fds: [null, null, null] });
+    // list 1, step 7, kind 70, errno 2, and two empty strings; then its pid
+    const reports = [
+      [3, 32, 1, 7, 70, 2, 1, 0, 1, 0],
+      [1, 4, child.pid],
+    ].map((words) => Buffer.from(new Uint32Array(words).buffer));
+    const launcher = path.join(scratch.directory, 'launcher');
+    const lines = reports.map((report) => `printf '${octal(report)}' >&4`);
+    await writeFile(launcher, ['#!/bin/sh', ...lines, ''].join('\n'));
+    const helperFd = await openHelper(launcher);
+    const error = await rejection(runPlan({ helperFd, plan: new Uint8Array() }));
+    closeFd(helperFd);
+    expect((error as StepError).failure).to.deep.include({ list: 1, index: 7, errno: 2 });
+    expect(await ownChildren()).to.deep.equal(before);
+  });
+
   it('ends everything when the caller gives up', async () => {
     const before = await ownChildren();
     const fifo = path.join(scratch.directory, 'never-read');
@@ -103,8 +122,12 @@ describe('runPlan', function () {
   });
 });
 
+/** As printf(1) of every shell understands bytes. */
+function octal(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+}
+
 async function ownChildren(): Promise<readonly string[]> {
-  const { readFile } = await import('node:fs/promises');
   return (await readFile(`/proc/self/task/${process.pid}/children`, 'utf8')).split(' ');
 }
 

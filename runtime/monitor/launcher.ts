@@ -14,6 +14,8 @@ import { closeFds, planFile } from './descriptors.js';
 import { ReportReader, type Report } from './report.js';
 
 const SIGKILL = 9;
+/** Of a step's failure: the child's list. */
+const CHILD_LIST = 1;
 
 export interface RunPlanOptions {
   /** From openHelper. */
@@ -51,7 +53,7 @@ export async function runPlan(options: RunPlanOptions): Promise<{ readonly pid: 
     return { pid: launch.pids.at(-1) };
   } catch (error) {
     killLauncher(launch);
-    await Promise.all([launch.ended, ...launch.pids.map(killChild)]);
+    await Promise.all([launch.ended, ...launch.pids.map(killChild), ...launch.replaced]);
     signal?.throwIfAborted();
     throw error;
   } finally {
@@ -66,6 +68,10 @@ interface Launch {
   readonly report: Fd;
   /** The plan's child; a later one has replaced those before it. */
   readonly pids: number[];
+  /** Settle when the replaced ones have been reaped. */
+  readonly replaced: Promise<unknown>[];
+  /** Why the child failed, until its pid is known: the launcher reports that beside it, and only that leads to its reaping. */
+  failure: StepError | undefined;
   hasEnded: boolean;
 }
 
@@ -80,7 +86,15 @@ function startLaunch({ helperFd, plan, passedFds = [], stdio = [null, null, null
       argv: ['podwright-init', 'launch', String(passedFds.length)],
       fds: [...stdio, planFd, reportEnd, ...passedFds],
     });
-    const launch: Launch = { launcher, ended: waitPidfd(launcher.pidfd), report, pids: [], hasEnded: false };
+    const launch: Launch = {
+      launcher,
+      ended: waitPidfd(launcher.pidfd),
+      report,
+      pids: [],
+      replaced: [],
+      failure: undefined,
+      hasEnded: false,
+    };
     void launch.ended.then(() => {
       launch.hasEnded = true;
     });
@@ -106,6 +120,7 @@ async function follow(launch: Launch, { onLog = () => undefined }: RunPlanOption
   } finally {
     socket.destroy();
   }
+  if (launch.failure !== undefined) throw launch.failure;
   const status = await launch.ended;
   if (status !== undefined && status.code !== 0) {
     throw new RuntimeError('Internal', `the launcher of a plan has ended with code ${status.code}`);
@@ -116,21 +131,24 @@ async function follow(launch: Launch, { onLog = () => undefined }: RunPlanOption
 function takeReport(launch: Launch, report: Report, onLog: (level: number, text: string) => void): boolean {
   switch (report.type) {
     case 'pid':
-      if (launch.pids.length > 0) reap(launch.pids.splice(0));
+      launch.replaced.push(...launch.pids.splice(0).map(reap));
       launch.pids.push(report.pid);
+      if (launch.failure !== undefined) throw launch.failure;
       return false;
     case 'ready':
       return true;
     case 'error':
-      throw new StepError(report.failure);
+      launch.failure ??= new StepError(report.failure);
+      if (report.failure.list === CHILD_LIST && launch.pids.length === 0) return false;
+      throw launch.failure;
     case 'log':
       onLog(report.level, report.text);
       return false;
   }
 }
 
-function reap(pids: readonly number[]): void {
-  for (const pid of pids) void waitPidfd(pidfdOpen(pid));
+function reap(pid: number): Promise<unknown> {
+  return waitPidfd(pidfdOpen(pid));
 }
 
 function killLauncher(launch: Launch): void {
