@@ -117,6 +117,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<Runtime> {
     root,
     logger,
     unpackerPath: nativeProgram('podwright-unpack'),
+    bootId: instance.bootId,
   });
   const content = await openContentStore({ path: path.join(root, 'images'), logger });
   const images = await openImageService({

@@ -10,7 +10,7 @@ interface Item {
 
 /**
  * Commits the layers of one image parents first, whatever the order in which they become ready. What is ready while a
- * commit runs goes into the next one: a commit syncs the file system, so fewer are better.
+ * commit runs goes into the next one.
  */
 export class CommitQueue {
   private next = 0;

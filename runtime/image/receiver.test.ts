@@ -44,7 +44,12 @@ describe('receiving in a process', function () {
     root = await mkdtemp(path.join(tmpdir(), 'podwright-receive-'));
     server = await startImageServer();
     server.add('app', '1', buildImage({ layers: [layer] }));
-    snapshotter = await openSnapshotter({ root, logger: silentLogger, unpackerPath: program });
+    snapshotter = await openSnapshotter({
+      root,
+      logger: silentLogger,
+      unpackerPath: program,
+      bootId: 'boot',
+    });
     content = await openContentStore({ path: path.join(root, 'images'), logger: silentLogger });
     service = await open({});
   });

@@ -92,7 +92,7 @@ export interface PullResult {
  * An image is its configuration; its id is that document's digest. *References* (`repository:tag`,
  * `repository@digest`) point at it, and it lives as long as one does. Its blobs and layers live as long as an image, a
  * running pull or a pin (a container) needs them. A pull makes an image visible in one step, after every digest matched
- * and all its layers are unpacked and durable.
+ * and all its layers are unpacked.
  */
 export interface ImageService {
   /**

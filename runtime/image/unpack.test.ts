@@ -49,6 +49,7 @@ describe('pull and unpack', function () {
       root,
       logger: silentLogger,
       unpackerPath: nativeProgram('podwright-unpack'),
+      bootId: 'boot',
     });
     content = await openContentStore({ path: path.join(root, 'images'), logger: silentLogger });
     service = await openImageService({
@@ -166,6 +167,7 @@ describe('pull and unpack', function () {
       root,
       logger: silentLogger,
       unpackerPath: nativeProgram('podwright-unpack'),
+      bootId: 'boot',
     });
     content = await openContentStore({ path: path.join(root, 'images'), logger: silentLogger });
     service = await openImageService({

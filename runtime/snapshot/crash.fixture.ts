@@ -8,7 +8,7 @@ import { inPieces, unpackerPath } from './unpack.fixture.js';
  *   FAILPOINTS=NAME=crash node crash.fixture.js ROOT
  */
 const [, , root = ''] = process.argv;
-const store = await openSnapshotter({ root, logger: silentLogger, unpackerPath });
+const store = await openSnapshotter({ root, logger: silentLogger, unpackerPath, bootId: 'boot' });
 const content = tar({ path: 'f', content: 'x' });
 const prepared = await store.layers.prepare({
   mediaType: 'application/vnd.oci.image.layer.v1.tar',

@@ -43,7 +43,7 @@ describe('snapshotter killed anywhere', function () {
   for (const [failpoint, expected] of Object.entries(hasLayer)) {
     it(`at ${failpoint} is whole or clean after the next start`, async () => {
       expect(await run(root, failpoint)).to.equal('SIGKILL');
-      const store = await openSnapshotter({ root, logger: silentLogger, unpackerPath });
+      const store = await openSnapshotter({ root, logger: silentLogger, unpackerPath, bootId: 'boot' });
       await store.snapshots.sweep(new Set());
       expect(store.layers.has('chain')).to.equal(expected);
       await store.close();

@@ -19,6 +19,8 @@ export interface SnapshotterOptions {
   readonly logger: Logger;
   /** Path of `podwright-unpack`. */
   readonly unpackerPath: string;
+  /** Of the running kernel: `/proc/sys/kernel/random/boot_id`. */
+  readonly bootId: string;
   /** What one layer may have: uncompressed bytes, and entries. */
   readonly limits?: { readonly bytes: number; readonly entries: number };
 }
@@ -27,9 +29,9 @@ const defaultLimits = { bytes: 512 * 1024 ** 3, entries: 10_000_000 };
 
 /** Opens layers and snapshots below a root. What an earlier process left half made is removed, in the background. */
 export async function openSnapshotter(options: SnapshotterOptions): Promise<Snapshotter> {
-  const { root, logger, unpackerPath, limits = defaultLimits } = options;
+  const { root, logger, unpackerPath, bootId, limits = defaultLimits } = options;
   const layout = layoutOf(root);
-  const recovered = await recoverLayers(layout, logger);
+  const recovered = await recoverLayers(layout, bootId, logger);
   const unfinished = await readdir(layout.ingest);
   const active: ActiveSnapshots = new ActiveSnapshots({ layout, logger, unpackerPath, layers: () => layers });
   const views: ViewCache = new ViewCache((chainId) =>
@@ -40,6 +42,7 @@ export async function openSnapshotter(options: SnapshotterOptions): Promise<Snap
       layout,
       logger,
       unpackerPath,
+      bootId,
       limits,
       isInUse: (chainId) => active.isInUse(chainId),
       onRemove: (chainId) => views.drop(chainId),
@@ -54,7 +57,7 @@ export async function openSnapshotter(options: SnapshotterOptions): Promise<Snap
     close: async () => {
       await sweeping;
       views.clear();
-      layers.close();
+      await layers.close();
     },
   };
 }

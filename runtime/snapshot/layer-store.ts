@@ -3,17 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { closeFd, fileBatch, removeTree, type Fd } from '../../native/index.js';
+import { closeFd, fileBatch, removeTree, syncFilesystem, type Fd } from '../../native/index.js';
 import { failpoint } from '../base/failpoint.js';
 import { KeyedLock } from '../base/keyed-lock.js';
 import type { Logger } from '../base/logger.js';
 import { RuntimeError, wrapError } from '../errors.js';
 import { fixImplied } from './implied.js';
+import { LayerSync } from './layer-sync.js';
 import { LayerTable, visible, type Layer, type LayerRecord } from './layer-table.js';
 import { LAYER_CONTENT, LAYER_RECORD, type Layout } from './layout.js';
 import { openDirectory, type LowerDirectory } from './overlay.js';
 import type { RecoveredLayers } from './recover-layers.js';
-import { FilesystemSync } from './sync.js';
 import type { LayerIngest, LayerStore, LayerUsage, PreparedLayer } from './types.js';
 import { runUnpacker } from './unpacker.js';
 
@@ -21,6 +21,8 @@ export interface LayerStoreOptions {
   readonly layout: Layout;
   readonly logger: Logger;
   readonly unpackerPath: string;
+  /** Of the running kernel. */
+  readonly bootId: string;
   /** What one layer may have, uncompressed. */
   readonly limits: { readonly bytes: number; readonly entries: number };
   /** Whether a snapshot stands on the layer. */
@@ -57,7 +59,7 @@ export class DiskLayerStore implements LayerStore {
   /** Removed by their images while a snapshot or another layer stands on them. */
   private readonly doomed = new Set<string>();
   private readonly publishing = new KeyedLock();
-  private readonly fileSync: FilesystemSync;
+  private readonly layerSync: LayerSync;
   private lastName: number;
   /** Where a directory lies on the disk may depend on its name: no two daemons start in the same place. */
   private readonly salt = randomBytes(4).toString('hex');
@@ -66,14 +68,23 @@ export class DiskLayerStore implements LayerStore {
     private readonly options: LayerStoreOptions,
     recovered: RecoveredLayers,
   ) {
-    this.fileSync = new FilesystemSync(options.layout.layers);
     this.layersFd = openDirectory(options.layout.layers);
     this.ingestFd = openDirectory(options.layout.ingest);
     this.lastName = recovered.lastName;
     for (const layer of recovered.layers) this.table.add(layer);
+    const { layers: layersPath } = options.layout;
+    this.layerSync = new LayerSync({
+      layersPath,
+      logger: options.logger,
+      sync: () => syncFilesystem(layersPath),
+      isPresent: (layer) => this.table.get(layer.record.chainId) === layer,
+    });
+    this.layerSync.add(recovered.layers);
   }
 
-  close(): void {
+  /** Returns when all layers are durable. */
+  async close(): Promise<void> {
+    await this.layerSync.flush();
     closeFd(this.layersFd);
     closeFd(this.ingestFd);
   }
@@ -181,7 +192,6 @@ export class DiskLayerStore implements LayerStore {
       if (unpacked === undefined || this.table.get(prepared.chainId) !== undefined) continue;
       complete.set(prepared.chainId, await this.complete(unpacked, complete));
     }
-    if (complete.size > 0) await this.fileSync.sync();
     for (const prepared of layers) {
       const publish = (): Promise<void> => this.publish(prepared, complete.get(prepared.chainId));
       await this.publishing.hold(prepared.chainId, publish);
@@ -191,7 +201,7 @@ export class DiskLayerStore implements LayerStore {
   /** Gives a layer what depends on those below it, which may be on their way in too, and its record. */
   private async complete(unpacked: Unpacked, others: ReadonlyMap<string, Layer>): Promise<Layer> {
     const { name, ingest, extracted } = unpacked;
-    const { unpackerPath, layout } = this.options;
+    const { unpackerPath, layout, bootId } = this.options;
     const below = extracted.opaqueRoot ? [] : this.chainBelow(ingest, others);
     const directory = path.join(this.ingestPath(name), LAYER_CONTENT);
     const root = await fixImplied({
@@ -215,6 +225,7 @@ export class DiskLayerStore implements LayerStore {
       inodes: extracted.entries,
       opaqueRoot: extracted.opaqueRoot,
       root,
+      boot: bootId,
     };
     const file = path.join(this.ingestPath(name), LAYER_RECORD);
     await fileBatch([{ op: 'replace', path: file, data: JSON.stringify(record), mode: 0o600 }]);
@@ -260,6 +271,7 @@ export class DiskLayerStore implements LayerStore {
       throw error;
     }
     this.unpacked.delete(prepared);
+    this.layerSync.add([layer]);
   }
 
   // ---- out ----

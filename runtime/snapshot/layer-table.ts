@@ -28,6 +28,10 @@ export const layerRecordSchema = z.object({
   /** Nothing of the layers below shows: the chain ends here. */
   opaqueRoot: z.boolean(),
   root: rootAttributesSchema,
+  /** The boot in which it was written, until it is durable. */
+  boot: z.string().optional(),
+  /** It will not become durable. */
+  syncFailed: z.boolean().optional(),
 });
 
 export type LayerRecord = z.infer<typeof layerRecordSchema>;

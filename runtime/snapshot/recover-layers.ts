@@ -16,7 +16,11 @@ export interface RecoveredLayers {
  * Reads the committed layers. What is no whole layer, or stands on one that is gone, is moved to the ingest directory,
  * of which nothing survives a start. Safe to repeat: a crash anywhere in it leaves the same work to the next start.
  */
-export async function recoverLayers(layout: Layout, logger: Logger): Promise<RecoveredLayers> {
+export async function recoverLayers(
+  layout: Layout,
+  bootId: string,
+  logger: Logger,
+): Promise<RecoveredLayers> {
   await fileBatch([
     ...Object.values(layout).map((directory: string) => mkdir(directory, 0o700)),
     mkdir(path.join(layout.layers, EMPTY_LAYER), 0o700),
@@ -26,7 +30,8 @@ export async function recoverLayers(layout: Layout, logger: Logger): Promise<Rec
   const names = (await readdir(layout.layers)).filter((name) => name !== EMPTY_LAYER);
   const texts = await readFiles(names.map((name) => path.join(layout.layers, name, LAYER_RECORD)));
   const candidates = names.map((name, index) => parseLayer(name, texts[index]));
-  const layers = withWholeChains(candidates.filter((layer) => layer !== undefined));
+  const present = candidates.filter((layer) => layer !== undefined);
+  const layers = withWholeChains(present.filter((layer) => isWhole(layer, bootId)));
   const kept = new Set(layers.map(({ name }) => name));
   for (const name of names) {
     if (kept.has(name)) continue;
@@ -52,6 +57,11 @@ function parseLayer(name: string, text: unknown): Layer | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What was not durable when the kernel stopped may have lost anything. */
+function isWhole({ record }: Layer, bootId: string): boolean {
+  return record.boot === undefined || record.boot === bootId;
 }
 
 /** Drops, again and again, what has no parent; and all but one layer of the same chain. */

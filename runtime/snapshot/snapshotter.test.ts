@@ -53,7 +53,8 @@ describe('snapshotter', function () {
     if (process.env['KEEP'] !== '1') await rm(root, { recursive: true, force: true });
   });
 
-  const reopen = (): Promise<Snapshotter> => openSnapshotter({ root, logger: silentLogger, unpackerPath });
+  const reopen = (bootId = 'boot'): Promise<Snapshotter> =>
+    openSnapshotter({ root, logger: silentLogger, unpackerPath, bootId });
 
   interface Given {
     readonly chainId: string;
@@ -171,7 +172,12 @@ describe('snapshotter', function () {
       const small = path.join(root, 'small');
       await mkdir(small);
       mount('tmpfs', small, 'tmpfs', 0, 'size=1m');
-      const other = await openSnapshotter({ root: small, logger: silentLogger, unpackerPath });
+      const other = await openSnapshotter({
+        root: small,
+        logger: silentLogger,
+        unpackerPath,
+        bootId: 'boot',
+      });
       const content = tar({ path: 'f', content: Buffer.alloc(3_000_000, 'x') });
       const layer = {
         mediaType: '',
@@ -293,6 +299,28 @@ describe('snapshotter', function () {
       await writeFile(path.join(root, 'layers', '2', 'layer.json'), '{"version":1,');
       store = await reopen();
       expect(store.layers.list()).to.deep.equal(['chain-0']);
+    });
+
+    it('trusts layers that were not synced as long as the kernel runs', async () => {
+      await commitStack([{ path: 'a' }]);
+      store = await reopen(); // the daemon was killed
+      expect(store.layers.list()).to.deep.equal(['chain-0']);
+      await store.close();
+      store = await reopen('other boot');
+      expect(store.layers.list()).to.deep.equal(['chain-0']);
+    });
+
+    it('drops layers that were not synced when the kernel stopped, and what stands on them', async () => {
+      await commitStack([{ path: 'a' }]);
+      await store.close();
+      store = await reopen('second boot');
+      const parentChainId = 'chain-0';
+      const middle = await prepareLayer(tar({ path: 'b' }), { chainId: 'chain-1', parentChainId });
+      const top = await prepareLayer(tar({ path: 'c' }), { chainId: 'chain-2', parentChainId: 'chain-1' });
+      await store.layers.commit([middle, top]);
+      store = await reopen('third boot');
+      expect(store.layers.list()).to.deep.equal(['chain-0']);
+      expect((await readdir(path.join(root, 'layers'))).sort()).to.deep.equal(['0', '1']);
     });
   });
 

@@ -66,7 +66,10 @@ export interface LayerStore {
    * tries to leave the root, ResourceExhausted if the disk is full, or the error of the source.
    */
   prepare(ingest: LayerIngest): Promise<PreparedLayer>;
-  /** Makes layers durable and visible in the order given, parents first. A layer that is there already is discarded. */
+  /**
+   * Makes layers visible in the order given, parents first. A layer that is there already is discarded. They outlive the
+   * daemon at once and a loss of power a moment later: lost until then is the whole layer.
+   */
   commit(layers: readonly PreparedLayer[]): Promise<void>;
   /** Removes a committed layer that nothing uses any more. Gone is success; the caller counts references. */
   remove(chainId: string): Promise<void>;
