@@ -130,10 +130,10 @@ function unaryAnswerer(method: Method, handler: Unary<unknown, unknown>, service
         outcome = { failure: failureOf(error, signal) };
       }
       answered();
-      // The client first: it waits, the log does not.
       if ('failure' in outcome) callback(toStatus(outcome.failure));
       else callback(null, outcome.response);
-      tell(received, outcome);
+      // The client first: it waits, the log does not. grpc-js sends the answer in several turns of its own.
+      setImmediate(tell, received, outcome);
     }
   };
 }

@@ -13,11 +13,11 @@ export async function runPodSandbox(
   { runtime, host, signal, config: settings }: Call,
 ): Promise<RunPodSandboxResponse> {
   const handler = findHandler('runtime_handler', runtimeHandler, settings.runtime);
-  // The two do not need each other, and each waits for the disk.
-  const [undo, files] = await Promise.all([
-    makeLogDirectory(toLogDirectory(config?.logDirectory ?? '')),
-    readHostFiles(neededHostFiles(config)),
-  ]);
+  const directory = toLogDirectory(config?.logDirectory ?? '');
+  const files = await readHostFiles(neededHostFiles(config));
+  // Nothing needs it before the sandbox is ready, and it waits for the disk.
+  const logDirectory = makeLogDirectory(directory);
+  logDirectory.catch(() => undefined);
   try {
     const request = toSandboxRequest(config, handler, host, files);
     if (request.userNamespace !== undefined) {
@@ -27,10 +27,11 @@ export async function runPodSandbox(
         'config.linux.security_context.namespace_options.userns_options',
       );
     }
-    const sandbox = await runtime.sandboxes.run(request, signal);
+    const sandbox = await runtime.sandboxes.run(request, signal, logDirectory);
     return { podSandboxId: sandbox.id };
   } catch (error) {
-    await undo();
+    const undo = await logDirectory.catch(() => undefined);
+    await undo?.();
     throw error;
   }
 }

@@ -1,7 +1,9 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,11 +36,27 @@ bool is_directory(const std::string &path) {
     return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+// The umask that the process began with; nobody changes it. 0777 if it cannot be read: nothing is left to it then.
+mode_t initial_umask() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.rfind("Umask:", 0) == 0)
+            return static_cast<mode_t>(std::strtoul(line.c_str() + 6, nullptr, 8));
+    return 0777;
+}
+
+// Whether the umask takes bits of a mode away, or the kernel leaves out those above the permissions.
+bool needs_chmod(mode_t mode) {
+    static const mode_t umask = initial_umask();
+    return (mode & umask) != 0 || (mode & ~0777U) != 0;
+}
+
 // The mode is what was asked for, whatever the umask.
 Outcome make_directory(const Operation &operation) {
     const std::string &path = operation.path;
     if (mkdir(path.c_str(), operation.mode) == 0)
-        return checked(chmod(path.c_str(), operation.mode), "chmod", path);
+        return needs_chmod(operation.mode) ? checked(chmod(path.c_str(), operation.mode), "chmod", path)
+                                           : std::nullopt;
     if (errno == EEXIST && operation.lenient && is_directory(path))
         return std::nullopt;
     return Failure{"mkdir", errno, path};
@@ -75,14 +93,15 @@ Outcome fill(int fd, const Operation &operation, const std::string &temporary) {
             return Failure{"write", errno, operation.path};
         done += written > 0 ? static_cast<size_t>(written) : 0;
     }
-    if (fchmod(fd, operation.mode) < 0)
+    if (needs_chmod(operation.mode) && fchmod(fd, operation.mode) < 0)
         return Failure{"fchmod", errno, operation.path};
     return checked(rename(temporary.c_str(), operation.path.c_str()), "rename", operation.path);
 }
 
 Outcome replace_file(const Operation &operation) {
     const std::string temporary = temporary_name(operation.path);
-    UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                     operation.mode));
     if (!fd)
         return Failure{"open", errno, operation.path};
     Outcome outcome = fill(fd.get(), operation, temporary);

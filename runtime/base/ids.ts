@@ -1,8 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
 
-/** A new object id: 64 hexadecimal digits, as every CRI client expects them. */
+const ID_BYTES = 32;
+const IDS_AT_ONCE = 32;
+
+let unused = Buffer.alloc(0);
+
+/** A new object id: 64 hexadecimal digits, as every CRI client expects them. A call for randomness brings several. */
 export function newId(): string {
-  return randomBytes(32).toString('hex');
+  if (unused.length === 0) unused = randomBytes(ID_BYTES * IDS_AT_ONCE);
+  const id = unused.toString('hex', 0, ID_BYTES);
+  unused = unused.subarray(ID_BYTES);
+  return id;
 }
 
 /** The 8 digits that tell this instance's kernel objects (bridges, netns, nft tables) from those of another root. */

@@ -31,17 +31,18 @@ export class FsCgroup implements Cgroup {
     readonly path: string,
   ) {
     const directories = new Map<string, string>();
-    for (const hierarchy of layout.v1) {
-      const directory = join(hierarchy.mountpoint, this.path);
-      for (const controller of hierarchy.controllers) directories.set(controller, directory);
+    for (const { mountpoint, controllers } of layout.v1) {
+      // Both are normal paths, the second an absolute one: path.join would only look at each of their characters.
+      const directory = `${mountpoint}${path}`;
+      for (const controller of controllers) directories.set(controller, directory);
     }
-    if (layout.unified !== undefined) directories.set('', join(layout.unified, this.path));
+    if (layout.unified !== undefined) directories.set('', `${layout.unified}${path}`);
     this.directories = directories;
   }
 
   get join(): CgroupJoin {
     return {
-      v1TasksPaths: this.layout.v1.map((hierarchy) => join(hierarchy.mountpoint, this.path, 'tasks')),
+      v1TasksPaths: this.layout.v1.map(({ mountpoint }) => `${mountpoint}${this.path}/tasks`),
       unifiedPath: this.directories.get(''),
     };
   }
@@ -70,7 +71,7 @@ export class FsCgroup implements Cgroup {
   }
 
   async update(resources: Resources): Promise<() => Promise<void>> {
-    return updateLimits(this.path, await limitOperations(this.layout, this.directories, resources));
+    return updateLimits(this.path, limitOperations(this.layout, this.directories, resources));
   }
 
   async processes(): Promise<readonly number[]> {

@@ -74,13 +74,15 @@ export class CgroupfsDriver implements CgroupDriver {
     where: 'here' | 'aside' = 'here',
   ): Promise<Cgroup> {
     const cgroup = new FsCgroup(this.layout, cgroupPath);
-    const limits = await limitOperations(this.layout, cgroup.directories, resources ?? {});
+    // First: whatever is missing above is made by them, and a parent shows which files there will be.
+    this.delegateAgain(path.posix.dirname(cgroupPath));
+    const cpuset = this.inheritedCpuset(cgroupPath);
+    const limits = limitOperations(this.layout, cgroup.directories, resources ?? {});
     const leaf = [...cgroup.directories.values()].map((directory): FileOperation => ({
       op: 'mkdir',
       path: directory,
       mode: 0o755,
     }));
-    const cpuset = this.inheritedCpuset(cgroupPath);
     try {
       const carryOut = where === 'here' ? fileBatchSync : fileBatch;
       await this.makeLeaf(cgroupPath, [...leaf, ...cpuset, ...limits.operations], carryOut);
@@ -117,7 +119,6 @@ export class CgroupfsDriver implements CgroupDriver {
     carryOut: typeof fileBatch | typeof fileBatchSync,
   ): Promise<void> {
     try {
-      this.delegateAgain(path.posix.dirname(cgroupPath));
       await carryOut(operations);
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
@@ -160,7 +161,7 @@ export class CgroupfsDriver implements CgroupDriver {
     try {
       this.delegate(parent);
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) throw error;
+      if (isErrno(error, 'ENOENT')) this.makeParents(parent);
     }
   }
 

@@ -1,5 +1,4 @@
 import { constants } from 'node:fs';
-import { access, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import {
   bpfAttachCgroupDevice,
@@ -8,8 +7,9 @@ import {
   bpfQueryCgroupDevice,
   closeFd,
   openat2,
+  readFilesSync,
 } from '../../native/index.js';
-import { RuntimeError } from '../errors.js';
+import { RuntimeError, isErrno } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { deviceProgram } from './device-program.js';
 import { completeDeviceRules, deviceWritesV1, foldDeviceRules } from './devices.js';
@@ -30,15 +30,15 @@ export interface LimitOperations {
  * Turns OCI limits into writes. Directories are by controller, "" is the unified tree.
  * @throws FailedPrecondition for a limit whose controller this host lacks, InvalidArgument for a senseless one
  */
-export async function limitOperations(
+export function limitOperations(
   layout: CgroupLayout,
   directories: ReadonlyMap<string, string>,
   resources: Resources,
-): Promise<LimitOperations> {
+): LimitOperations {
   const values = layout.mode === 'v2' ? valuesV2(resources) : valuesV1(resources);
   const operations: { op: 'write'; path: string; data: string }[] = [];
   for (const value of values) {
-    const file = await fileOf(layout, directories, value);
+    const file = fileOf(layout, directories, value);
     if (file !== undefined) operations.push({ op: 'write', path: file, data: value.value });
   }
   const rules = completeDeviceRules(resources.devices);
@@ -57,11 +57,11 @@ export async function limitOperations(
   };
 }
 
-async function fileOf(
+function fileOf(
   layout: CgroupLayout,
   directories: ReadonlyMap<string, string>,
   { controller, file, optional }: ControlValue,
-): Promise<string | undefined> {
+): string | undefined {
   const directory = layout.mode === 'v2' ? directories.get('') : directories.get(controller);
   const available =
     layout.mode === 'v2' ? layout.unifiedControllers.has(controller) : directory !== undefined;
@@ -71,36 +71,28 @@ async function fileOf(
       cause: `${file} cannot be set`,
     });
   }
-  if (optional === true && !(await isKnown(layout, controller, file, directory))) return undefined;
+  if (optional === true && !isKnown(layout, file, directory)) return undefined;
   return path.join(directory, file);
 }
 
-const knownFiles = new Map<string, Promise<ReadonlySet<string>>>();
+/** By layout and file: whether this kernel has it. */
+const knownFiles = new Map<string, boolean>();
 
-/** Whether the kernel has this control file: looked up once per controller in a directory that has all of them. */
-async function isKnown(
-  layout: CgroupLayout,
-  controller: string,
-  file: string,
-  directory: string,
-): Promise<boolean> {
+/**
+ * Whether the kernel has this control file, which is looked up once, in the directory itself or, where that is still to be
+ * made, in its parent. Of a file that cannot be read there is an error other than ENOENT.
+ */
+function isKnown(layout: CgroupLayout, file: string, directory: string): boolean {
+  const key = `${layout.mode} ${file}`;
+  const seen = knownFiles.get(key);
+  if (seen !== undefined) return seen;
   const parent = path.dirname(directory);
-  const key = `${layout.mode} ${controller}`;
-  const files =
-    knownFiles.get(key) ??
-    readdir(parent).then(
-      (names) => new Set(names),
-      () => new Set<string>(),
-    );
-  knownFiles.set(key, files);
-  return (await files).has(file) || (await exists(path.join(directory, file)));
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file, constants.F_OK).then(
-    () => true,
-    () => false,
-  );
+  const [own, above, parentItself] = readFilesSync(
+    [path.join(directory, file), path.join(parent, file), path.join(parent, 'cgroup.procs')],
+  ).map((found) => !isErrno(found, 'ENOENT'));
+  const known = own === true || above === true;
+  if (known || parentItself === true) knownFiles.set(key, known);
+  return known;
 }
 
 /** Puts one device program on a unified directory in place of those that were there. */

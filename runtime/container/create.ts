@@ -204,7 +204,7 @@ function newLiveContainer(
     },
     monitor: undefined,
     ended: undefined,
-    cleaned: Promise.resolve(),
+    cleaned: Promise.resolve(false),
     plan: undefined,
     seccomp: undefined,
     stop: undefined,

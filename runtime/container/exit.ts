@@ -35,7 +35,7 @@ export function finish(room: Containers, live: LiveContainer, exit: MonitorExit)
   room.publish('stopped', live);
 }
 
-async function clean({ deps }: Containers, live: LiveContainer, lost: boolean): Promise<void> {
+async function clean({ deps }: Containers, live: LiveContainer, lost: boolean): Promise<boolean> {
   const { id, cgroupPath } = live.value;
   try {
     const cgroup = deps.cgroups.open(cgroupPath);
@@ -43,8 +43,10 @@ async function clean({ deps }: Containers, live: LiveContainer, lost: boolean): 
     if (lost) await cgroup.destroy();
     else await cgroup.remove();
     await writeState(deps.containersDir, live);
+    return true;
   } catch (error) {
     deps.logger.warn('cleaning up after a container failed', { containerId: id, error: messageOf(error) });
+    return false;
   }
 }
 

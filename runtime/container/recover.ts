@@ -76,7 +76,7 @@ function revive(
     },
     monitor: undefined,
     ended: undefined,
-    cleaned: Promise.resolve(),
+    cleaned: Promise.resolve(false),
     plan: undefined,
     seccomp: undefined,
     stop: undefined,

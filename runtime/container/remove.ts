@@ -21,11 +21,10 @@ async function removeOnce(room: Containers, live: LiveContainer): Promise<void> 
   const { deps, store } = room;
   const { id, request, cgroupPath } = live.value;
   await stopContainer(room, live, 0, undefined);
-  await live.cleaned;
+  const cleaned = await live.cleaned;
   await room.lock.hold(id, async () => {
     room.apply(live, { event: 'removing' });
-    const cgroup = deps.cgroups.open(cgroupPath);
-    await cgroup.remove();
+    if (!cleaned) await deps.cgroups.open(cgroupPath).remove();
     failpoint('container.remove.after-cgroup');
     await deps.snapshots.remove(id);
     failpoint('container.remove.after-snapshot');

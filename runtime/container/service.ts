@@ -43,8 +43,8 @@ export interface LiveContainer {
   monitor: Monitor | undefined;
   /** Settles when the exit was seen, recorded and published; a container without process has none. */
   ended: Promise<void> | undefined;
-  /** Settles when what the exit leaves in the kernel (the cgroup) is gone. */
-  cleaned: Promise<void>;
+  /** Whether what an exit leaves in the kernel (the cgroup) is gone, once that was tried. */
+  cleaned: Promise<boolean>;
   plan: Plan | undefined;
   seccomp: SeccompProgram | undefined;
   stop: StopInProgress | undefined;

@@ -77,6 +77,7 @@ function revive({ deps, store }: Sandboxes, record: SandboxRecord): LiveSandbox 
     attachment: record.attachment,
     pause: undefined,
     pauseEnded: undefined,
+    dismantled: false,
     stopping: undefined,
     removing: undefined,
   };

@@ -17,14 +17,20 @@ import type { Sandbox, SandboxRequest } from './types.js';
 /** Kubernetes' size of a pod's /dev/shm, as every runtime makes it. */
 const SHM_SIZE_BYTES = 64 * 1024 * 1024;
 
+interface Run {
+  readonly request: SandboxRequest;
+  readonly signal: AbortSignal;
+  /** What the caller does meanwhile; there is no sandbox without it. */
+  readonly beside: Promise<unknown> | undefined;
+}
+
 /**
  * Makes a sandbox: name, network address, record, cgroup, pause process in new namespaces, network. What exists is
  * undone backwards if a later step fails or the caller gives up.
  */
 export async function runSandbox(
   room: Sandboxes,
-  request: SandboxRequest,
-  signal: AbortSignal,
+  { request, signal, beside }: Run,
 ): Promise<LiveSandbox> {
   const { deps, store } = room;
   const id = newId();
@@ -61,6 +67,7 @@ export async function runSandbox(
     timer.mark('intent');
 
     rollback.add('kernel objects', () => dismantleSandbox(room, live));
+    // Here, while the thread pool waits for the disk.
     const cgroup = await deps.cgroups.create(live.value.cgroupPath, request.resources);
     failpoint('sandbox.run.after-cgroup');
     timer.mark('cgroup');
@@ -84,7 +91,7 @@ export async function runSandbox(
       timer.mark('network.attach');
     }
     failpoint('sandbox.run.after-network');
-    await recording;
+    await Promise.all([recording, beside]);
     signal.throwIfAborted();
     live.value = { ...live.value, timingsMs: timer.stages };
     writeSandboxState(deps, live);
@@ -127,6 +134,7 @@ function newLiveSandbox({ deps }: Sandboxes, id: string, request: SandboxRequest
     attachment: undefined,
     pause: undefined,
     pauseEnded: undefined,
+    dismantled: false,
     stopping: undefined,
     removing: undefined,
   };

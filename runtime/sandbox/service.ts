@@ -32,6 +32,8 @@ export interface LiveSandbox {
   pause: ProcessIdentity | undefined;
   /** Settles when the pause process has ended; undefined when there is none. */
   pauseEnded: Promise<void> | undefined;
+  /** A stop of this daemon has gone through: nothing of it is left in the kernel. */
+  dismantled: boolean;
   /** Work in progress that an identical request joins. */
   stopping: Promise<void> | undefined;
   removing: Promise<void> | undefined;
@@ -49,8 +51,8 @@ export class Sandboxes implements SandboxService {
     await recoverSandboxes(this);
   }
 
-  async run(request: SandboxRequest, signal: AbortSignal): Promise<Sandbox> {
-    const live = await runSandbox(this, request, signal);
+  async run(request: SandboxRequest, signal: AbortSignal, beside?: Promise<unknown>): Promise<Sandbox> {
+    const live = await runSandbox(this, { request, signal, beside });
     this.publish('ready', live);
     return live.value;
   }
@@ -129,12 +131,13 @@ export class Sandboxes implements SandboxService {
         this.deps.containersOf(id).map((container) => this.deps.killContainer(container, signal)),
       );
       await this.lock.hold(id, async () => {
-        if (live.value.state.phase === 'removing') return;
+        if (live.dismantled || live.value.state.phase === 'removing') return;
         await dismantleSandbox(this, live);
         // The end of the pause process may have told it already.
         const wasReady = live.value.state.phase === 'ready';
         this.setState(live, { phase: 'notready', message: 'stopped' });
         writeSandboxState(this.deps, live);
+        live.dismantled = true;
         if (wasReady) this.publish('notready', live);
       });
     } catch (error) {

@@ -81,8 +81,11 @@ export interface UserNamespace {
 }
 
 export interface SandboxService {
-  /** @throws AlreadyExists (name), InvalidArgument, Unavailable (no network) … ; a failure leaves nothing */
-  run(request: SandboxRequest, signal: AbortSignal): Promise<Sandbox>;
+  /**
+   * @param beside what the caller does meanwhile: there is no sandbox without it, its failure is this one's
+   * @throws AlreadyExists (name), InvalidArgument, Unavailable (no network) … ; a failure leaves nothing
+   */
+  run(request: SandboxRequest, signal: AbortSignal, beside?: Promise<unknown>): Promise<Sandbox>;
   /** Kills its containers, takes the network down. Gone or stopped is success. */
   stop(id: string, signal: AbortSignal): Promise<void>;
   /** Stops and forgets it with its containers. Gone is success. */
