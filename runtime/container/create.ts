@@ -40,6 +40,8 @@ export interface Parts {
   readonly spawned: SpawnedMonitor;
   /** Until then writable layer and cgroup are names: a plan can be made, and no more. */
   readonly made: Promise<void>;
+  /** The record is on disk; the one of the intent does until then. */
+  readonly recorded: Promise<void>;
 }
 
 export interface Creation {
@@ -112,6 +114,7 @@ export async function constructContainer(
     const construction = { live, rollback, timer, signal };
     const parts = await beginParts(room, construction, sandbox);
     const monitor = await make(construction, parts);
+    await parts.recorded;
     live.value = { ...live.value, timingsMs: timer.stages };
     writeCreated(room, live);
     // Before anybody can hear of its end.
@@ -229,28 +232,33 @@ async function beginParts(
   rollback.add('cgroup', () => deps.cgroups.open(cgroupPath).destroy());
   const making = Promise.allSettled([
     deps.cgroups.create(cgroupPath, spec.linux?.resources, 'aside'),
-    writeRecord(room, id, record),
     deps.snapshots.prepare(id, request.image.chainId).then(() => fillVolumes(room, live)),
   ]);
-  rollback.add('parts in the making', async () => {
-    await making;
-  });
   const made = making.then((results) => {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     failpoint('container.create.after-parts');
-    timer.mark('record, writable layer and cgroup');
+    timer.mark('writable layer and cgroup');
   });
   // Of those who wait for it, somebody may fail first.
   made.catch(() => undefined);
+  rollback.add('parts in the making', async () => {
+    await making;
+  });
   const spawned = deps.monitors.spawn(id);
   rollback.add('monitor process', () => spawned.release());
+  // Last: nobody waits for it but the end.
+  const recorded = writeRecord(room, id, record);
+  recorded.catch(() => undefined);
+  rollback.add('record in the making', async () => {
+    await recorded.catch(() => undefined);
+  });
   const seccomp = await seccompOf(room, live);
   const rootfs = deps.snapshots.find(id);
   if (rootfs === undefined) {
     await made;
     throw new RuntimeError('Internal', `the writable layer of ${id} is gone`);
   }
-  return { sandbox, rootfs, cgroup: deps.cgroups.open(cgroupPath), seccomp, spawned, made };
+  return { sandbox, rootfs, cgroup: deps.cgroups.open(cgroupPath), seccomp, spawned, made, recorded };
 }
 
 function printRecord({ deps }: Containers, { value }: LiveContainer): string {
