@@ -37,11 +37,11 @@ export function openLog({ level, format: firstForm, stream }: LogOptions): Daemo
   });
   const write =
     (entryLevel: LogLevel) =>
-    (message: string, fields?: Fields): void => {
+    (message: string, fields?: Fields | (() => Fields)): void => {
       // Winston makes an entry of everything, and drops it at the end of its pipeline.
       if (!logger.isLevelEnabled(entryLevel)) return;
       // Winston merges what it is given into the entry itself: fields stay apart, so that none can replace the message.
-      logger.log(entryLevel, { message, fields });
+      logger.log(entryLevel, { message, fields: valueOf(fields) });
     };
   return {
     debug: write('debug'),
@@ -59,9 +59,13 @@ export function openLog({ level, format: firstForm, stream }: LogOptions): Daemo
 export function withFields(logger: Logger, common: Fields): Logger {
   const bind =
     (entryLevel: LogLevel) =>
-    (message: string, fields?: Fields): void =>
-      logger[entryLevel](message, { ...common, ...fields });
+    (message: string, fields?: Fields | (() => Fields)): void =>
+      logger[entryLevel](message, () => ({ ...common, ...valueOf(fields) }));
   return { debug: bind('debug'), info: bind('info'), warn: bind('warn'), error: bind('error') };
+}
+
+function valueOf(fields: Fields | (() => Fields) | undefined): Fields | undefined {
+  return typeof fields === 'function' ? fields() : fields;
 }
 
 interface Entry {

@@ -349,7 +349,8 @@ describe('answering a call', () => {
 
   it('logs ids and the outcome, never the rest of a request', async () => {
     const lines: unknown[] = [];
-    const write = (message: string, fields?: object): void => void lines.push({ message, ...fields });
+    const write = (message: string, fields?: object | (() => object)): void =>
+      void lines.push({ message, ...(typeof fields === 'function' ? fields() : fields) });
     const log = { debug: write, info: write, warn: write, error: write };
     const server = await openTestServer(log);
     try {

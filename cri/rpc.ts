@@ -7,7 +7,7 @@ import type {
 } from '@grpc/grpc-js';
 import { performance } from 'node:perf_hooks';
 import { RuntimeError, codeOf, messageOf } from '../runtime/errors.js';
-import { noteCall } from './journal/observe.js';
+import { namesOf, noteCall } from './journal/observe.js';
 import type { Metrics } from './metrics/types.js';
 import type { Services } from './services.js';
 import { statusOf } from './status.js';
@@ -236,17 +236,28 @@ function tellSuccess({ services, rpc, request, startedAtMs }: Received, response
   const { journal, runtime, log } = services;
   const changes = loggedRpcs.has(rpc);
   const durationMs = elapsedMs(startedAtMs);
-  const names = noteCall(journal, runtime, { rpc, request, response, durationMs });
-  const ids = changes ? { ...idsOf(request), ...idsOf(response), ...names } : idsOf(request);
-  log[changes ? 'info' : 'debug']('rpc answered', { rpc, durationMs, ...ids });
+  const subject = noteCall(journal, runtime, { rpc, request, response, durationMs });
+  log[changes ? 'info' : 'debug']('rpc answered', () => ({
+    rpc,
+    durationMs,
+    ...idsOf(request),
+    ...(changes ? { ...idsOf(response), ...namesOf(subject) } : {}),
+  }));
 }
 
 function tellFailure({ services, rpc, request, startedAtMs }: Received, failure: unknown): void {
   const { journal, runtime, log } = services;
   const code = codeOf(failure);
   const durationMs = elapsedMs(startedAtMs);
-  const names = noteCall(journal, runtime, { rpc, request, failure, durationMs });
-  const fields = { rpc, code, durationMs, ...idsOf(request), ...names, error: messageOf(failure) };
+  const subject = noteCall(journal, runtime, { rpc, request, failure, durationMs });
+  const fields = {
+    rpc,
+    code,
+    durationMs,
+    ...idsOf(request),
+    ...namesOf(subject),
+    error: messageOf(failure),
+  };
   // A failure that is no RuntimeError anywhere is a mistake of ours: keep where it came from.
   if (code === 'Internal' && !(failure instanceof RuntimeError)) {
     log.error('rpc failed', { ...fields, stack: failure instanceof Error ? failure.stack : undefined });
@@ -263,11 +274,12 @@ const idFields = ['podSandboxId', 'containerId', 'imageRef'] as const;
 
 /** The ids in a message; besides names, nothing else of a request is ever logged. */
 function idsOf(message: unknown): Readonly<Record<string, string>> {
-  if (typeof message !== 'object' || message === null || Buffer.isBuffer(message)) return {};
+  const ids: Record<string, string> = {};
+  if (typeof message !== 'object' || message === null || Buffer.isBuffer(message)) return ids;
   const fields = message as Readonly<Record<string, unknown>>;
-  const entries = idFields.flatMap((name) => {
+  for (const name of idFields) {
     const value = fields[name];
-    return typeof value === 'string' && value !== '' ? [[name, value] as const] : [];
-  });
-  return Object.fromEntries(entries);
+    if (typeof value === 'string' && value !== '') ids[name] = value;
+  }
+  return ids;
 }

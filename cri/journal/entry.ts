@@ -51,7 +51,7 @@ export type Failure = Readonly<z.infer<typeof failureSchema>>;
 export type JournalEntry = Readonly<z.infer<typeof entrySchema>>;
 
 /** Texts are cut, so that one failure cannot fill the journal. */
-const maxTextLength = 2048;
+export const maxTextLength = 2048;
 
 /** The entry with all of its texts at their greatest length, and without what is undefined. */
 export function cutTexts(entry: JournalEntry): JournalEntry {

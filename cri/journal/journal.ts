@@ -1,7 +1,15 @@
 import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 import type { Logger } from '../../runtime/base/logger.js';
 import { isErrno, messageOf } from '../../runtime/errors.js';
-import { type JournalEntry, type Subject, cutTexts, entrySchema, isTrouble, keyOf } from './entry.js';
+import {
+  type JournalEntry,
+  type Subject,
+  cutTexts,
+  entrySchema,
+  isTrouble,
+  keyOf,
+  maxTextLength,
+} from './entry.js';
 
 /** Troubles are kept apart, or a busy node would forget them within minutes. */
 const maxTroubles = 256;
@@ -52,9 +60,11 @@ export class Journal {
   }
 
   note(entry: JournalEntry): void {
-    const kept = this.keep(cutTexts(entry));
+    const line = JSON.stringify(entry);
+    const brief = line.length <= maxTextLength ? entry : cutTexts(entry);
+    const kept = this.keep(brief);
     if (this.file === undefined) return;
-    this.unwritten.push(`${JSON.stringify(kept)}\n`);
+    this.unwritten.push(`${kept === entry ? line : JSON.stringify(kept)}\n`);
     this.timer ??= setTimeout(() => void this.write(), writeDelayMs).unref();
   }
 

@@ -51,17 +51,17 @@ const watched: ReadonlyMap<string, Watched> = new Map<string, Watched>([
   ['removeImage', { what: 'remove image', onlyFailures: true }],
 ]);
 
-/** Notes how a call ended. Of the request it takes names and ids, nothing else; it returns them for the log. */
+/** Notes how a call ended. Of the request it takes names and ids, nothing else; it returns whom it noted it of. */
 export function noteCall(
   journal: Journal,
   runtime: Runtime,
   call: AnsweredCall,
-): Readonly<Record<string, string>> {
+): Subject | undefined {
   const entry = watched.get(call.rpc);
   const { failure } = call;
-  if (entry === undefined || (failure === undefined && entry.onlyFailures === true)) return {};
+  if (entry === undefined || (failure === undefined && entry.onlyFailures === true)) return undefined;
   const subject = subjectOf(journal, runtime, call);
-  if (subject === undefined) return {};
+  if (subject === undefined) return undefined;
   const { stagesMs, ...evidence } = evidenceOf(failure);
   journal.note({
     // When it began: what it brought about comes after it.
@@ -72,11 +72,13 @@ export function noteCall(
     stagesMs: stagesMs ?? (failure === undefined ? stagesOf(call, runtime, subject) : undefined),
     failure: failure === undefined ? undefined : { ...describe(failure), ...evidence },
   });
-  return namesOf(subject);
+  return subject;
 }
 
 /** Fields of a log line that is about it. */
-function namesOf({ kind, id, name, pod }: Subject): Readonly<Record<string, string>> {
+export function namesOf(subject: Subject | undefined): Readonly<Record<string, string>> {
+  if (subject === undefined) return {};
+  const { kind, id, name, pod } = subject;
   const fields = {
     podSandboxId: pod?.id ?? '',
     namespace: pod?.namespace ?? '',

@@ -1,12 +1,13 @@
 /**
  * Where a room writes its log lines. The message is a constant sentence in lower case; what varies is in the fields
- * (`containerId`, `imageId`, `durationMs`). The composition root hands each room one.
+ * (`containerId`, `imageId`, `durationMs`), which may be a function: it is called for a line that is written. The
+ * composition root hands each room one.
  */
 export interface Logger {
-  debug(message: string, fields?: LogFields): void;
-  info(message: string, fields?: LogFields): void;
-  warn(message: string, fields?: LogFields): void;
-  error(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields | (() => LogFields)): void;
+  info(message: string, fields?: LogFields | (() => LogFields)): void;
+  warn(message: string, fields?: LogFields | (() => LogFields)): void;
+  error(message: string, fields?: LogFields | (() => LogFields)): void;
 }
 
 export type LogFields = Readonly<Record<string, unknown>>;
