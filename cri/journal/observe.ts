@@ -52,11 +52,7 @@ const watched: ReadonlyMap<string, Watched> = new Map<string, Watched>([
 ]);
 
 /** Notes how a call ended. Of the request it takes names and ids, nothing else; it returns whom it noted it of. */
-export function noteCall(
-  journal: Journal,
-  runtime: Runtime,
-  call: AnsweredCall,
-): Subject | undefined {
+export function noteCall(journal: Journal, runtime: Runtime, call: AnsweredCall): Subject | undefined {
   const entry = watched.get(call.rpc);
   const { failure } = call;
   if (entry === undefined || (failure === undefined && entry.onlyFailures === true)) return undefined;
