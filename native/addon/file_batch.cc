@@ -36,7 +36,8 @@ bool is_directory(const std::string &path) {
     return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// The umask that the process began with; nobody changes it. 0777 if it cannot be read: nothing is left to it then.
+// The umask that the process began with; nobody changes it. 0777 if it cannot be read: nothing is left to it
+// then.
 mode_t initial_umask() {
     std::ifstream status("/proc/self/status");
     for (std::string line; std::getline(status, line);)
@@ -100,8 +101,8 @@ Outcome fill(int fd, const Operation &operation, const std::string &temporary) {
 
 Outcome replace_file(const Operation &operation) {
     const std::string temporary = temporary_name(operation.path);
-    UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                     operation.mode));
+    UniqueFd fd(
+        open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, operation.mode));
     if (!fd)
         return Failure{"open", errno, operation.path};
     Outcome outcome = fill(fd.get(), operation, temporary);

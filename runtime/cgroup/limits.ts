@@ -87,9 +87,11 @@ function isKnown(layout: CgroupLayout, file: string, directory: string): boolean
   const seen = knownFiles.get(key);
   if (seen !== undefined) return seen;
   const parent = path.dirname(directory);
-  const [own, above, parentItself] = readFilesSync(
-    [path.join(directory, file), path.join(parent, file), path.join(parent, 'cgroup.procs')],
-  ).map((found) => !isErrno(found, 'ENOENT'));
+  const [own, above, parentItself] = readFilesSync([
+    path.join(directory, file),
+    path.join(parent, file),
+    path.join(parent, 'cgroup.procs'),
+  ]).map((found) => !isErrno(found, 'ENOENT'));
   const known = own === true || above === true;
   if (known || parentItself === true) knownFiles.set(key, known);
   return known;

@@ -28,10 +28,7 @@ interface Run {
  * Makes a sandbox: name, network address, record, cgroup, pause process in new namespaces, network. What exists is
  * undone backwards if a later step fails or the caller gives up.
  */
-export async function runSandbox(
-  room: Sandboxes,
-  { request, signal, beside }: Run,
-): Promise<LiveSandbox> {
+export async function runSandbox(room: Sandboxes, { request, signal, beside }: Run): Promise<LiveSandbox> {
   const { deps, store } = room;
   const id = newId();
   const live = newLiveSandbox(room, id, request);
