@@ -93,7 +93,9 @@ function isKnown(layout: CgroupLayout, file: string, directory: string): boolean
     path.join(parent, 'cgroup.procs'),
   ]).map((found) => !isErrno(found, 'ENOENT'));
   const known = own === true || above === true;
-  if (known || parentItself === true) knownFiles.set(key, known);
+  // The root of a hierarchy lacks files that all others have.
+  const isRoot = parent === layout.unified || layout.v1.some(({ mountpoint }) => mountpoint === parent);
+  if (known || (parentItself === true && !isRoot)) knownFiles.set(key, known);
   return known;
 }
 
