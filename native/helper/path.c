@@ -101,15 +101,12 @@ static int expand(struct expansion *e, int root, const char *path) {
     return error;
 }
 
-/* One component below a directory that we hold. */
-static int enter(int dir, const char *name, const struct path_owner *owner) {
-    int fd = kernel_openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, STRICT);
-    if (fd >= 0 || errno != ENOENT)
-        return fd < 0 ? -errno : fd;
+/* A directory that is missing in one that we hold; whoever made one meanwhile is as good. */
+static int make_entry(int dir, const char *name, const struct path_owner *owner) {
     bool made = mkdirat(dir, name, owner->mode) == 0;
     if (!made && errno != EEXIST)
         return -errno;
-    fd = kernel_openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, STRICT);
+    int fd = kernel_openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, STRICT);
     if (fd < 0)
         return -errno;
     if (made && (owner->uid != 0 || owner->gid != 0) &&
@@ -121,11 +118,18 @@ static int enter(int dir, const char *name, const struct path_owner *owner) {
     return fd;
 }
 
-int path_make_dir(int root, const char *path, const struct path_owner *owner) {
-    static const struct path_owner parent_owner = {.mode = 0755};
-    int fd = path_open(root, path, O_PATH | O_DIRECTORY, 0);
-    if (fd != -ENOENT)
-        return fd;
+/* One component below a directory that we hold. */
+static int enter(int dir, const char *name, const struct path_owner *owner) {
+    int fd = kernel_openat2(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, STRICT);
+    if (fd >= 0 || errno != ENOENT)
+        return fd < 0 ? -errno : fd;
+    return make_entry(dir, name, owner);
+}
+
+static const struct path_owner parent_owner = {.mode = 0755};
+
+/* Every missing component, those that links lead to as well. */
+static int make_all(int root, const char *path, const struct path_owner *owner) {
     struct expansion e;
     int error = expand(&e, root, path);
     if (error < 0)
@@ -142,7 +146,21 @@ int path_make_dir(int root, const char *path, const struct path_owner *owner) {
     return dir;
 }
 
-int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1]) {
+/* Nothing was found there. Mostly the last component alone is missing, and is no link to what is missing. */
+static int make_dir(int root, const char *path, const struct path_owner *owner) {
+    char name[NAME_MAX + 1];
+    cleanup_close int own = -1;
+    int dir = path_parent(root, path, false, name, &own);
+    int fd = dir < 0 ? dir : make_entry(dir, name, owner);
+    return fd < 0 ? make_all(root, path, owner) : fd;
+}
+
+int path_make_dir(int root, const char *path, const struct path_owner *owner) {
+    int fd = path_open(root, path, O_PATH | O_DIRECTORY, 0);
+    return fd == -ENOENT ? make_dir(root, path, owner) : fd;
+}
+
+int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1], int *own) {
     char parent[PATH_MAX];
     size_t len = strlen(path);
     while (len > 0 && path[len - 1] == '/')
@@ -158,35 +176,51 @@ int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1]
         return -EISDIR;
     memcpy(parent, path, start);
     parent[start] = 0;
-    return create ? path_make_dir(root, parent, &(struct path_owner){.mode = 0755})
-                  : path_open(root, parent, O_PATH | O_DIRECTORY, 0);
+    if (parent[strspn(parent, "/")] == 0)
+        return root;
+    return *own = create ? path_make_dir(root, parent, &parent_owner)
+                         : path_open(root, parent, O_PATH | O_DIRECTORY, 0);
 }
 
-int path_make_file(int root, const char *path) {
-    int fd = path_open(root, path, O_PATH, 0);
-    if (fd != -ENOENT)
-        return fd;
-    struct expansion e;
-    char name[NAME_MAX + 1];
-    int error = expand(&e, root, path);
-    if (error < 0)
-        return error;
-    cleanup_close int dir = path_parent(root, e.done, true, name);
-    if (dir < 0)
-        return dir;
+/* An empty file, or what somebody has put there meanwhile, unless it is a link. */
+static int make_file_entry(int dir, const char *name) {
     cleanup_close int made = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (made < 0 && errno != EEXIST)
         return -errno;
-    fd = kernel_openat2(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, STRICT);
+    int fd = kernel_openat2(dir, name, O_PATH | O_CLOEXEC, 0, STRICT);
     return fd < 0 ? -errno : fd;
 }
 
-int path_attach(int mount, int root, const char *path, int target) {
+/* Nothing was found there: as make_dir and make_all. */
+static int make_file(int root, const char *path) {
+    char name[NAME_MAX + 1];
+    cleanup_close int own = -1, own_made = -1;
+    int dir = path_parent(root, path, false, name, &own);
+    int fd = dir < 0 ? dir : make_file_entry(dir, name);
+    if (fd >= 0)
+        return fd;
+    struct expansion e;
+    int error = expand(&e, root, path);
+    if (error < 0)
+        return error;
+    dir = path_parent(root, e.done, true, name, &own_made);
+    return dir < 0 ? dir : make_file_entry(dir, name);
+}
+
+int path_target(int root, const char *path, enum path_create create, uint64_t resolve) {
+    int directory = create == PATH_CREATE_DIRECTORY ? O_DIRECTORY : 0;
+    int fd = path_open(root, path, O_PATH | directory, resolve);
+    if (fd != -ENOENT || create == PATH_CREATE_NO)
+        return fd;
+    return create == PATH_CREATE_FILE ? make_file(root, path) : make_dir(root, path, &parent_owner);
+}
+
+int path_attach(int mount, int root, const char *path, int target, uint64_t resolve) {
     if (kernel_move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         return -errno;
     if (path[strspn(path, "/.")] == 0)
         return 0; /* the root itself: the descriptor lies below what was mounted on it */
-    cleanup_close int there = path_open(root, path, O_PATH, 0);
+    cleanup_close int there = path_open(root, path, O_PATH, resolve);
     if (there < 0)
         return there;
     int64_t want = kernel_mount_id(mount), have = kernel_mount_id(there);

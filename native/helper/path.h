@@ -20,9 +20,14 @@ struct path_owner {
 
 /* O_PATH of a directory; what is missing is made: parents 0755 root, the last one as owner says. */
 int path_make_dir(int root, const char *path, const struct path_owner *owner);
-/* O_PATH of the directory that holds the last component, which is copied to name and not looked at. */
-int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1]);
-/* O_PATH of the file; an empty one is made if nothing is there. */
-int path_make_file(int root, const char *path);
+/* The directory that holds the last component, which is copied to name and not looked at: root itself, or
+ * opened into *own. */
+int path_parent(int root, const char *path, bool create, char name[NAME_MAX + 1], int *own);
+
+enum path_create { PATH_CREATE_NO, PATH_CREATE_DIRECTORY, PATH_CREATE_FILE };
+
+/* O_PATH of the place for a mount: what is there, or what is made if nothing is. That resolve holds for what
+ * was made is seen by path_attach only. */
+int path_target(int root, const char *path, enum path_create create, uint64_t resolve);
 /* Attaches a detached mount on an open target, and checks that the path leads to it now. 0 or -errno. */
-int path_attach(int mount, int root, const char *path, int target);
+int path_attach(int mount, int root, const char *path, int target, uint64_t resolve);

@@ -31,6 +31,7 @@ int procfs_open(struct stage *s, bool whole) {
     int fd = new_procfs(whole);
     if (fd < 0 && errno == EINVAL && !whole) /* before 5.8 */
         fd = new_procfs(true);
+    s->procfs_detached = fd >= 0;
     if (fd < 0 && errno == EPERM)
         fd = visible_procfs();
     if (fd < 0)
@@ -53,12 +54,24 @@ void procfs_prepare(struct stage *s) {
         s->procfs_self_fd = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
 }
 
+void procfs_leave_to(struct stage *s, int old_root) {
+    if (!s->procfs_detached)
+        return;
+    /* Not on the root itself: umount2 would find this mount there, and leave the root. */
+    cleanup_close int place = kernel_openat2(old_root, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0,
+                                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    if (place >= 0)
+        kernel_move_mount(s->procfs_fd, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    s->procfs_detached = false;
+}
+
 void procfs_close(struct stage *s) {
     if (s->procfs_fd >= 0)
         close(s->procfs_fd);
     if (s->procfs_self_fd >= 0)
         close(s->procfs_self_fd);
     s->procfs_fd = s->procfs_self_fd = -1;
+    s->procfs_detached = false;
 }
 
 int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags) {

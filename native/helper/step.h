@@ -26,6 +26,7 @@ struct stage {
     int procfs_fd;      /* procfs.c */
     int procfs_self_fd; /* its self/fd, opened before a seccomp filter could object */
     bool procfs_whole;
+    bool procfs_detached;        /* it is a mount of ours that is attached nowhere yet */
     int null_mount, empty_mount; /* step_mask.c: what files and directories are masked with */
     bool null_attached, empty_attached;
     mode_t umask; /* what the command will have; ours is 0 meanwhile */
@@ -67,6 +68,10 @@ void report_refused(int fd, const struct plan_view *view, int error);
 int procfs_open(struct stage *s, bool whole);
 /* Makes it now if a later step needs it, while the host's /proc is still visible. */
 void procfs_prepare(struct stage *s);
+/* Attaches it on a root that is detached next, with which its mount ends: the end of one that was attached
+ * nowhere waits for a grace period of the kernel, in a start's way. Where it fails nothing but that is lost.
+ */
+void procfs_leave_to(struct stage *s, int old_root);
 void procfs_close(struct stage *s);
 /* Opens below the handle, never through a link or another mount. */
 int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags);

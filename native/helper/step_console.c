@@ -50,7 +50,7 @@ static void bind_console(struct stage *s, int slave) {
         kernel_open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (mount < 0)
         step_fail(s, "open_tree", "/dev/console");
-    int error = path_attach(mount, root, "/dev/console", target);
+    int error = path_attach(mount, root, "/dev/console", target, RESOLVE_NO_SYMLINKS);
     if (error < 0)
         step_fail_with(s, error, "move_mount", "/dev/console");
 }

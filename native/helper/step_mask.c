@@ -40,7 +40,7 @@ static void cover(struct stage *s, int mount, bool *attached, int root, const ch
         if (clone < 0)
             step_fail(s, "open_tree", path);
     }
-    int error = path_attach(*attached ? clone : mount, root, path, target);
+    int error = path_attach(*attached ? clone : mount, root, path, target, 0);
     if (error < 0)
         step_fail_with(s, error, "move_mount", path);
     *attached = true;
@@ -85,7 +85,7 @@ void step_read_only(struct stage *s, struct plan_values *v) {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
     if (kernel_mount_setattr(mount, "", AT_EMPTY_PATH, &attr) < 0)
         step_fail(s, "mount_setattr", path);
-    int error = path_attach(mount, root, path, target);
+    int error = path_attach(mount, root, path, target, 0);
     if (error < 0)
         step_fail_with(s, error, "move_mount", path);
 }

@@ -87,48 +87,33 @@ void step_mount_setattr(struct stage *s, struct plan_values *v) {
         step_fail(s, "mount_setattr", NULL);
 }
 
-/* A whole procfs or sysfs: what later steps and the container's programs take for the kernel's word. */
-static bool is_kernel_root(int mount) {
+/* A whole procfs or sysfs, whose root is inode 1: what later steps and the container's programs take for the
+ * kernel's word. */
+static bool is_kernel_root(int mount, const struct stat *st) {
     struct statfs fs;
-    struct stat st;
-    if (fstatfs(mount, &fs) < 0 || fstat(mount, &st) < 0)
-        return false;
-    return (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC) && st.st_ino == 1;
+    return st->st_ino == 1 && fstatfs(mount, &fs) == 0 &&
+           (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
 }
 
-enum { CREATE_NO, CREATE_DIRECTORY, CREATE_FILE, CREATE_SAME };
-
-/* What has to be made for this mount to fit on it. */
-static uint32_t kind_of(int mount) {
-    struct stat st;
-    return fstat(mount, &st) == 0 && S_ISDIR(st.st_mode) ? CREATE_DIRECTORY : CREATE_FILE;
-}
-
-static int open_target(int root, const char *path, uint32_t create, uint64_t resolve) {
-    if (create == CREATE_DIRECTORY) {
-        cleanup_close int made = path_make_dir(root, path, &(struct path_owner){.mode = 0755});
-        if (made < 0)
-            return made;
-    } else if (create == CREATE_FILE) {
-        cleanup_close int made = path_make_file(root, path);
-        if (made < 0)
-            return made;
-    }
-    return path_open(root, path, O_PATH, resolve);
-}
+/* MOVE_MOUNT's fourth way of making what is missing: what this mount fits on. */
+#define CREATE_SAME 3u
 
 void step_move_mount(struct stage *s, struct plan_values *v) {
     cleanup_close int own = -1;
     int mount = stage_slot(s, plan_u32(v)), root = step_root(s, plan_u32(v), &own);
     const char *path = plan_str(v);
-    /* An image whose /proc or /sys is a link gets no procfs somewhere else (class CVE-2023-28642). */
-    uint64_t resolve = is_kernel_root(mount) ? RESOLVE_NO_SYMLINKS : 0;
     uint32_t create = plan_u32(v);
-    cleanup_close int target =
-        open_target(root, path, create == CREATE_SAME ? kind_of(mount) : create, resolve);
+    struct stat st;
+    if (fstat(mount, &st) < 0)
+        st = (struct stat){0}; /* a volume that is out of reach is mounted all the same */
+    if (create == CREATE_SAME)
+        create = S_ISDIR(st.st_mode) ? PATH_CREATE_DIRECTORY : PATH_CREATE_FILE;
+    /* An image whose /proc or /sys is a link gets no procfs somewhere else (class CVE-2023-28642). */
+    uint64_t resolve = is_kernel_root(mount, &st) ? RESOLVE_NO_SYMLINKS : 0;
+    cleanup_close int target = path_target(root, path, create, resolve);
     if (target < 0)
         step_fail_with(s, target, "openat2", path);
-    int error = path_attach(mount, root, path, target);
+    int error = path_attach(mount, root, path, target, resolve);
     if (error < 0)
         step_fail_with(s, error, "move_mount", path);
 }
@@ -136,7 +121,8 @@ void step_move_mount(struct stage *s, struct plan_values *v) {
 /* By name in a directory that we hold: umount2 takes no descriptor. */
 static int unmount_below(int root, const char *path, int flags) {
     char name[NAME_MAX + 1];
-    cleanup_close int dir = path_parent(root, path, false, name);
+    cleanup_close int own = -1;
+    int dir = path_parent(root, path, false, name, &own);
     cleanup_close int cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return dir;
@@ -176,6 +162,7 @@ static void pivot(struct stage *s, int rootfs) {
         step_fail(s, "fchdir", "/");
     if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         step_fail(s, "mount", "the old root");
+    procfs_leave_to(s, old);
     if (umount2(".", MNT_DETACH) < 0)
         step_fail(s, "umount2", "the old root");
 }

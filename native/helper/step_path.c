@@ -27,8 +27,8 @@ void step_mkdir(struct stage *s, struct plan_values *v) {
 }
 
 /* Where a name is to be made: its directory, with parents. */
-static int open_parent(struct stage *s, int root, const char *path, char name[NAME_MAX + 1]) {
-    int dir = path_parent(root, path, true, name);
+static int open_parent(struct stage *s, int root, const char *path, char name[NAME_MAX + 1], int *own) {
+    int dir = path_parent(root, path, true, name, own);
     if (dir < 0)
         step_fail_with(s, dir, "mkdir", path);
     return dir;
@@ -39,7 +39,8 @@ void step_symlink(struct stage *s, struct plan_values *v) {
     int root = step_root(s, plan_u32(v), &own);
     const char *path = plan_str(v), *target = plan_str(v);
     char name[NAME_MAX + 1];
-    cleanup_close int dir = open_parent(s, root, path, name);
+    cleanup_close int parent = -1;
+    int dir = open_parent(s, root, path, name, &parent);
     if (symlinkat(target, dir, name) == 0)
         return;
     if (errno != EEXIST || unlinkat(dir, name, 0) < 0 || symlinkat(target, dir, name) < 0)
@@ -55,7 +56,8 @@ void step_make_device(struct stage *s, struct plan_values *v) {
     if (!S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode))
         step_fail_with(s, EINVAL, "mknod", path);
     char name[NAME_MAX + 1];
-    cleanup_close int dir = open_parent(s, root, path, name);
+    cleanup_close int parent = -1;
+    int dir = open_parent(s, root, path, name, &parent);
     int made = mknodat(dir, name, mode, makedev(major, minor));
     if (made < 0 && errno == EEXIST && unlinkat(dir, name, 0) == 0)
         made = mknodat(dir, name, mode, makedev(major, minor));
@@ -73,7 +75,8 @@ void step_file(struct stage *s, struct plan_values *v) {
     uint32_t uid = plan_u32(v), gid = plan_u32(v), len;
     const unsigned char *content = plan_bytes(v, &len);
     char name[NAME_MAX + 1];
-    cleanup_close int dir = open_parent(s, root, path, name);
+    cleanup_close int parent = -1;
+    int dir = open_parent(s, root, path, name, &parent);
     /* Never written through: whatever has the name is unlinked, be it a link, a device or somebody's hard
      * link. */
     if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)

@@ -150,6 +150,14 @@ describe('a container from its plan', function () {
       });
     });
 
+    it('has nothing of the root that it came from', async () => {
+      // With a procfs of the launch, which goes with that root.
+      const spec = withLinux({ sysctl: { 'kernel.shmmax': '65536' } });
+      const places = (await output(`awk '{ print $5 }' /proc/self/mountinfo`, spec)).split('\n');
+      expect(places.filter((place) => place === '/' || place === '/proc')).to.deep.equal(['/', '/proc']);
+      expect(places.filter((place) => !/^\/(proc|dev|sys)?(\/|$)/.test(place))).to.deep.equal([]);
+    });
+
     it('has the default devices and links', async () => {
       const out = await output(
         'cd /dev; for f in *; do test -c $f && stat -c "%n %t:%T %a" $f; done; for f in fd stdin stdout stderr core ptmx; do readlink $f; done',
