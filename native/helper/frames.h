@@ -13,7 +13,7 @@
  *     |  spawn, descriptor 3 is the socket    |
  *     |---- CREATE (plan, state dir, …) ----->|  opens log, fifo, socket; launches init
  *     |<--- CREATED {pid, start time} --------|  or FAILED, after which the monitor has cleaned up and ends
- *     |---- START --------------------------->|  opens the exec fifo
+ *     |---- START --------------------------->|  writes to the exec fifo
  *     |<--- STARTED {pid} --------------------|  or FAILED {list, step, kind, errno, …}; an EXITED follows
  * then
  *     |---- EXEC (plan, stdio, helper) ------>|
@@ -32,7 +32,6 @@
 
 #define MONITOR_SOCKET_FD 3
 #define MONITOR_SOCKET_NAME "monitor.sock"
-#define MONITOR_FIFO_NAME "exec.fifo"
 #define MONITOR_EXIT_NAME "exit" /* the EXITED frame's bytes */
 
 enum frame_type {

@@ -167,7 +167,6 @@ void stage_close_all_but(struct stage *s, const uint32_t *slots, uint32_t count)
     keep[n++] = s->report_fd;
     keep[n++] = s->sync_fd;
     keep[n++] = s->procfs_fd;
-    keep[n++] = s->procfs_self_fd;
     keep[n++] = s->null_mount;
     keep[n++] = s->empty_mount;
     close_all_but(keep, n);
@@ -185,18 +184,6 @@ void stage_await_launcher(struct stage *s) {
         _exit(1); /* it has reported why */
     close(s->sync_fd);
     s->sync_fd = -1;
-}
-
-/* What a launch must not take over from whoever forked it. */
-static void reset_signals(void) {
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    for (int signal = 1; signal < NSIG; signal++)
-        sigaction(signal, &action, NULL);
-    action.sa_handler = SIG_IGN; /* until execve: a report nobody reads is no failure */
-    sigaction(SIGPIPE, &action, NULL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* Nothing that a step opens may become descriptor 0, 1 or 2. */
@@ -224,7 +211,7 @@ _Noreturn static void run(const struct launch *l) {
      * An unprivileged launcher could not write its child's maps then; step_sync makes up for it. */
     if (geteuid() == 0)
         prctl(PR_SET_DUMPABLE, 0);
-    reset_signals();
+    signal(SIGPIPE, SIG_IGN); /* until execve: a report nobody reads is no failure */
     fill_standard_descriptors();
     struct stage *s = &stage;
     *s = (struct stage){.plan = &view,
@@ -233,7 +220,6 @@ _Noreturn static void run(const struct launch *l) {
                         .sync_fd = -1,
                         .child_pidfd = -1,
                         .procfs_fd = -1,
-                        .procfs_self_fd = -1,
                         .null_mount = -1,
                         .empty_mount = -1,
                         .cgroup_device = l->cgroup_device,
@@ -247,13 +233,15 @@ _Noreturn static void run(const struct launch *l) {
     run_list(s);
 }
 
-pid_t launch_start(struct launch *l) {
+pid_t launch_start(struct launch *l, void (*prepare)(void)) {
     int error = check(l);
     if (error < 0)
         return error;
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        prepare();
         run(l);
+    }
     return pid < 0 ? -errno : pid;
 }
 

@@ -31,13 +31,13 @@ struct launch {
 /* Every slot empty, no report pipe. */
 void launch_init(struct launch *l);
 /*
- * Validates the plan, then forks the launcher process (no exec); that one closes every descriptor that is in
- * no slot and sets its own signal mask and dispositions. The caller keeps its descriptors and closes its copy
- * of report_fd. Returns the launcher's pid or -errno; for a refused plan (-EINVAL, -E2BIG) a REPORT_ERROR has
- * been written too.
+ * Validates the plan, then forks the launcher process (no exec); that one calls prepare, which undoes what
+ * the caller has done to signals, and closes every descriptor that is in no slot. The caller keeps its
+ * descriptors and closes its copy of report_fd. Returns the launcher's pid or -errno; for a refused plan
+ * (-EINVAL, -E2BIG) a REPORT_ERROR has been written too.
  */
-pid_t launch_start(struct launch *l);
-/* The same in this process; used by `podwright-init launch N`. */
+pid_t launch_start(struct launch *l, void (*prepare)(void));
+/* The same in this process, whose signals are at their defaults; used by `podwright-init launch N`. */
 _Noreturn void launch_run(struct launch *l);
 /* The same with the plan of a file. */
 _Noreturn void launch_run_file(struct launch *l, int plan_fd);

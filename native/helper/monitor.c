@@ -186,9 +186,6 @@ static void dispatch(enum source source, uint32_t index) {
     case SOURCE_INIT_REPORT:
         init_on_report();
         break;
-    case SOURCE_INIT_FIFO:
-        init_on_fifo();
-        break;
     case SOURCE_OUTPUT:
         stdio_on_output(index);
         break;

@@ -41,7 +41,6 @@ enum source {
     SOURCE_LISTENER,
     SOURCE_CLIENT,
     SOURCE_INIT_REPORT,
-    SOURCE_INIT_FIFO,
     SOURCE_OUTPUT,
     SOURCE_STDIN,
     SOURCE_EXEC_REPORT,
@@ -128,7 +127,6 @@ void init_signal(const struct request *request);
 /* The daemon names the restored init. */
 void init_adopt(const struct request *request);
 void init_on_report(void);
-void init_on_fifo(void);
 /* Whether the pid was one of init's launch. */
 bool init_reaped(pid_t pid, int status);
 bool init_launching(void);

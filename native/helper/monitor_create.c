@@ -7,16 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An existing fifo is an error: somebody else's container lives in this directory. */
-static int make_fifo(int *fd) {
-    if (mkfifoat(init.state_dir, MONITOR_FIFO_NAME, 0600) < 0)
+/* A pipe: init, which may wait for days, then holds nothing of the host's file system. */
+static int make_fifo(int *theirs) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    init.made_fifo = true;
-    *fd = openat(init.state_dir, MONITOR_FIFO_NAME, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (*fd < 0)
-        return -errno;
-    /* After the umask, and through the descriptor. */
-    return fchmodat(init.state_dir, MONITOR_FIFO_NAME, 0622, 0) < 0 ? -errno : 0;
+    *theirs = ends[0];
+    init.fifo = ends[1];
+    return 0;
 }
 
 static int read_request(struct request *request, struct failure *failure) {
@@ -62,7 +60,7 @@ static int launch(const struct request *request, uint32_t first_passed, struct l
     work->report_fd = report[1];
     for (uint32_t i = first_passed; i < request->fd_count; i++)
         work->slots[PLAN_SLOT_PASSED + i - first_passed] = request->fds[i];
-    pid_t launcher = result < 0 ? result : launch_start(work);
+    pid_t launcher = result < 0 ? result : launch_start(work, monitor_child_reset);
     close(report[1]);
     munmap((void *)(uintptr_t)work->plan, work->plan_len + 1);
     struct report refused;
@@ -82,9 +80,10 @@ static int create(struct request *request, struct failure *failure) {
     int result = read_request(request, failure);
     if (result < 0)
         return result;
-    *failure = (struct failure){.syscall = "mknodat", .detail = MONITOR_FIFO_NAME};
+    *failure = (struct failure){.syscall = "pipe2", .detail = "exec fifo"};
     if ((init.flags & FLAG_RESTORE) == 0 && (result = make_fifo(&fifo)) < 0)
         return result;
+    /* An existing socket is an error: somebody else's container lives in this directory. */
     *failure = (struct failure){.syscall = "bind", .detail = MONITOR_SOCKET_NAME};
     if ((result = client_listen(init.state_dir)) < 0)
         return result;
@@ -105,8 +104,6 @@ static int create(struct request *request, struct failure *failure) {
 /* Undoes everything and ends the monitor; the daemon learns why. Every process of the launch has been reaped.
  */
 void init_create_failed(const struct failure *failure) {
-    if (init.made_fifo)
-        unlinkat(init.state_dir, MONITOR_FIFO_NAME, 0);
     if (init.made_socket)
         unlinkat(init.state_dir, MONITOR_SOCKET_NAME, 0);
     if (init.opened_log)

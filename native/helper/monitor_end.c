@@ -64,8 +64,6 @@ static void declare_ended(void) {
     if (write_record(&exited) < 0)
         client_log(2, "exit record cannot be written");
     unlinkat(init.state_dir, MONITOR_SOCKET_NAME, 0);
-    if (init.made_fifo)
-        unlinkat(init.state_dir, MONITOR_FIFO_NAME, 0);
     client_broadcast_last(&exited, SEND_MS);
     init.flush_until = monotonic_ms() + FLUSH_MS;
 }
@@ -81,7 +79,7 @@ static bool everything_over(uint64_t now) {
 }
 
 static void start_ending(uint64_t now) {
-    if (init.start_pending && !init_read_fifo())
+    if (init.start_pending && !init_passed_fifo())
         init_start_failed(&(struct failure){.error = ESRCH, .syscall = "start", .detail = "init has ended"});
     init_maybe_started();
     init.end_at = now + END_MS;

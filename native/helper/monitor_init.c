@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,12 +104,14 @@ static int refuse_start(void) {
     return init.start_pending && client_is_there(init.starter) ? EALREADY : 0;
 }
 
-/* Opens the fifo, which lets init go on: the loop sees it write. */
+/* Lets init go on. One that is dead already does not: its end answers the START. */
 static int release_init(void) {
-    if (init.fifo >= 0 || init.released)
+    if (init.released)
         return 0;
-    init.fifo = openat(init.state_dir, MONITOR_FIFO_NAME, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-    return init.fifo < 0 ? -errno : loop_add(init.fifo, EPOLLIN, SOURCE_INIT_FIFO, 0);
+    if (init.fifo < 0)
+        return -ENOENT;
+    init.released = write(init.fifo, "", 1) == 1;
+    return init.released || errno == EPIPE ? 0 : -errno;
 }
 
 static void send_started(struct client_ref client, uint32_t request) {
@@ -128,8 +131,7 @@ void init_start(const struct request *request) {
     }
     struct failure failure = {.error = refuse_start(), .syscall = "start", .detail = ""};
     if (failure.error == 0)
-        failure =
-            (struct failure){.error = -release_init(), .syscall = "openat", .detail = MONITOR_FIFO_NAME};
+        failure = (struct failure){.error = -release_init(), .syscall = "write", .detail = "exec fifo"};
     if (failure.error != 0) {
         reply_failed(request->client, request->frame.request, &failure);
         return;
@@ -139,21 +141,17 @@ void init_start(const struct request *request) {
     init.start_pending = true;
 }
 
-/* Whether init has written to the fifo. The fifo has served then, and goes. */
-bool init_read_fifo(void) {
-    char byte;
-    if (init.fifo < 0 || read(init.fifo, &byte, 1) != 1)
-        return false;
-    loop_close(&init.fifo);
-    unlinkat(init.state_dir, MONITOR_FIFO_NAME, 0);
-    init.made_fifo = false;
-    init.released = true;
-    return true;
+bool init_passed_fifo(void) {
+    int left;
+    return init.released && ioctl(init.fifo, FIONREAD, &left) == 0 && left == 0;
 }
 
 static void started(void) {
     init.phase = PHASE_RUNNING;
     init.started_at = realtime_ns();
+    if (init.fifo >= 0)
+        close(init.fifo);
+    init.fifo = -1;
     if (init.start_pending)
         send_started(init.starter, init.start_request);
     init.start_pending = false;
@@ -161,7 +159,7 @@ static void started(void) {
 
 /* Released, and the report pipe has ended without an error: execve has closed it. */
 void init_maybe_started(void) {
-    if (init.phase == PHASE_CREATED && init.released && init.report < 0 && !init.failed)
+    if (init.phase == PHASE_CREATED && init.report < 0 && !init.failed && init_passed_fifo())
         started();
 }
 
@@ -195,16 +193,6 @@ void init_adopt(const struct request *request) {
     }
     started();
     send_started(request->client, request->frame.request);
-}
-
-void init_on_fifo(void) {
-    if (init_read_fifo()) {
-        init_maybe_started();
-        return;
-    }
-    /* A hang-up without data: init has died at the fifo; its exit says so. */
-    if (init.fifo >= 0)
-        loop_remove(init.fifo);
 }
 
 void init_signal(const struct request *request) {

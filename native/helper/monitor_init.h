@@ -11,16 +11,16 @@ struct init {
     enum phase phase;
     uint32_t flags;
     int state_dir;
-    bool made_fifo, made_socket, opened_log;
+    bool made_socket, opened_log;
 
     pid_t launcher; /* 0: none, or reaped */
     pid_t pid;      /* 0: not known yet */
     uint64_t start_time;
     bool reaped;
     int status;
-    int report; /* -1: its end was read */
-    int fifo;
-    bool released;  /* init has passed the fifo */
+    int report;     /* -1: its end was read */
+    int fifo;       /* our end of the exec fifo; -1: there is none, or it has served */
+    bool released;  /* the byte that init waits for is in the fifo, or was */
     bool kill_sent; /* SIGKILL through us: then an exit by SIGKILL is not the kernel's doing */
     uint64_t started_at;
     uint64_t ended_at;
@@ -49,8 +49,8 @@ void init_keep_step_failure(const struct report *report);
 /* Undoes everything and ends the monitor; the daemon learns why. Every process of the launch has been reaped.
  */
 void init_create_failed(const struct failure *failure);
-/* Whether init has written to the fifo. The fifo has served then, and goes. */
-bool init_read_fifo(void);
+/* Whether init has taken what START has put into the fifo. */
+bool init_passed_fifo(void);
 /* Answers a START that waits. */
 void init_start_failed(const struct failure *failure);
 /* Released, and the report pipe has ended without an error: execve has closed it. */

@@ -32,7 +32,7 @@
 #define PLAN_SLOT_STDIN 0u
 #define PLAN_SLOT_STDOUT 1u
 #define PLAN_SLOT_STDERR 2u
-#define PLAN_SLOT_EXEC_FIFO 3u /* O_PATH of the exec fifo; absent in an exec */
+#define PLAN_SLOT_EXEC_FIFO 3u /* the exec fifo, a pipe to read from; absent in an exec */
 #define PLAN_SLOT_CONSOLE 4u   /* connected unix socket that receives the pty master */
 #define PLAN_SLOT_PASSED 8u    /* descriptors the daemon passed with the plan, in order */
 #define PLAN_SLOT_FREE 16u     /* the plan's own start here */
@@ -41,8 +41,8 @@
  * Descriptors of the launcher process (`podwright-init launch N`, N = number of passed descriptors):
  * 0-2 slots 0-2, 3 the plan (a memfd or file, read with pread), 4 the report pipe's write end, 5.. slot
  * PASSED+i. A further argument is the number of the descriptor behind the passed ones, which becomes slot
- * CONSOLE; `exec N` is the same role under another name. The monitor launches init without an exec of itself,
- * with the same meaning of the slots.
+ * CONSOLE; `exec N` is the same role under another name. Whoever starts it leaves no signal ignored or
+ * blocked. The monitor launches init without an exec of itself, with the same meaning of the slots.
  */
 #define LAUNCH_FD_PLAN 3
 #define LAUNCH_FD_REPORT 4
@@ -196,7 +196,8 @@ enum plan_kind {
      * its master goes to slot CONSOLE: u32 columns, u32 rows, u32 uid, u32 gid; flags bit 0: leave
      * /dev/console alone (exec) */
     PLAN_CONSOLE = 72,
-    /* Reports ready, then blocks until the fifo of slot EXEC_FIFO is opened for reading: no payload */
+    /* Reports ready, then blocks until the fifo of slot EXEC_FIFO brings a byte; its end is a failure: no
+       payload */
     PLAN_EXEC_FIFO = 73,
     /* Closes everything above 2 + u32 preserve, then execve: u32 preserve, strs argv, strs environment.
      * argv[0] without a slash is looked for in the environment's PATH. */

@@ -4,7 +4,6 @@
  */
 #include "kernel.h"
 #include "step.h"
-#include <stdio.h>
 
 static bool is_procfs_root(int fd) {
     struct statfs fs;
@@ -45,13 +44,10 @@ int procfs_open(struct stage *s, bool whole) {
 
 void procfs_prepare(struct stage *s) {
     bool whole = stage_has_later(s, PLAN_SYSCTL);
-    bool needed = whole || stage_has_later(s, PLAN_EXEC_FIFO) || stage_has_later(s, PLAN_APPARMOR) ||
-                  stage_has_later(s, PLAN_SELINUX);
+    bool needed = whole || stage_has_later(s, PLAN_APPARMOR) || stage_has_later(s, PLAN_SELINUX);
     if (!needed || stage_has_later(s, PLAN_JOIN_PID))
         return;
     procfs_open(s, whole);
-    if (s->procfs_self_fd < 0 && stage_has_later(s, PLAN_EXEC_FIFO))
-        s->procfs_self_fd = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
 }
 
 void procfs_leave_to(struct stage *s, int old_root) {
@@ -68,9 +64,7 @@ void procfs_leave_to(struct stage *s, int old_root) {
 void procfs_close(struct stage *s) {
     if (s->procfs_fd >= 0)
         close(s->procfs_fd);
-    if (s->procfs_self_fd >= 0)
-        close(s->procfs_self_fd);
-    s->procfs_fd = s->procfs_self_fd = -1;
+    s->procfs_fd = -1;
     s->procfs_detached = false;
 }
 
@@ -78,18 +72,4 @@ int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags) {
     int fd = kernel_openat2(procfs_open(s, whole), path, flags | O_CLOEXEC, 0,
                             RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
     return fd < 0 ? -errno : fd;
-}
-
-int procfs_reopen(struct stage *s, int fd, int flags) {
-    if (s->procfs_self_fd < 0)
-        s->procfs_self_fd = procfs_file(s, false, "self/fd", O_PATH | O_DIRECTORY);
-    if (s->procfs_self_fd < 0)
-        return s->procfs_self_fd;
-    char name[16];
-    snprintf(name, sizeof name, "%d", fd);
-    int opened;
-    do
-        opened = openat(s->procfs_self_fd, name, flags | O_CLOEXEC);
-    while (opened < 0 && errno == EINTR);
-    return opened < 0 ? -errno : opened;
 }

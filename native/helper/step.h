@@ -23,8 +23,7 @@ struct stage {
     dev_t cgroup_device; /* launch.h */
     ino_t cgroup_inode;
     int child_pidfd;
-    int procfs_fd;      /* procfs.c */
-    int procfs_self_fd; /* its self/fd, opened before a seccomp filter could object */
+    int procfs_fd; /* procfs.c */
     bool procfs_whole;
     bool procfs_detached;        /* it is a mount of ours that is attached nowhere yet */
     int null_mount, empty_mount; /* step_mask.c: what files and directories are masked with */
@@ -75,8 +74,6 @@ void procfs_leave_to(struct stage *s, int old_root);
 void procfs_close(struct stage *s);
 /* Opens below the handle, never through a link or another mount. */
 int procfs_file(struct stage *s, bool whole, const char *path, uint64_t flags);
-/* Opens what an O_PATH descriptor of ours refers to. */
-int procfs_reopen(struct stage *s, int fd, int flags);
 
 /* step_path.c: the root of a slot; NO_SLOT is the present "/", opened into *own. */
 int step_root(struct stage *s, uint32_t slot, int *own);

@@ -129,19 +129,16 @@ static void close_unneeded(struct stage *s) {
 void step_exec_fifo(struct stage *s, struct plan_values *v) {
     (void)v;
     int fifo = stage_slot(s, PLAN_SLOT_EXEC_FIFO);
-    struct stat st;
-    if (fstat(fifo, &st) < 0 || !S_ISFIFO(st.st_mode))
-        step_fail_with(s, EINVAL, "fstat", "not a fifo");
+    char byte;
+    ssize_t n;
     stage_await_launcher(s);
-    procfs_prepare(s);
     close_unneeded(s);
     report_ready(s->report_fd);
-    int fd = procfs_reopen(s, fifo, O_WRONLY);
-    if (fd < 0)
-        step_fail_with(s, fd, "open", "exec fifo");
-    if (write(fd, "", 1) != 1)
-        step_fail(s, "write", "exec fifo");
-    close(fd);
+    do
+        n = read(fifo, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1)
+        step_fail_with(s, n < 0 ? errno : ECONNRESET, "read", "exec fifo");
     stage_fill(s, PLAN_SLOT_EXEC_FIFO, -1);
     procfs_close(s);
 }

@@ -23,7 +23,7 @@ export const slots = {
   stdin: 0,
   stdout: 1,
   stderr: 2,
-  /** O_PATH of the exec fifo; absent in an exec. */
+  /** The exec fifo, a pipe to read from; absent in an exec. */
   execFifo: 3,
   /** Connected unix socket that receives the pty master. */
   console: 4,
@@ -428,7 +428,7 @@ export interface ConsoleStep extends Step<'console'> {
   readonly keepDevConsole?: boolean | undefined;
 }
 
-/** Reports ready, then blocks until the exec fifo is opened for reading. */
+/** Reports ready, then blocks until the exec fifo brings a byte. */
 export type ExecFifoStep = Step<'exec-fifo'>;
 
 /** execve; everything above 2 + preserve is closed. */

@@ -198,11 +198,10 @@ static void test_idmapped_overlay(void) {
 /* The files of a process that is not dumpable belong to the host's root, whom nobody in there can become. */
 static void test_fifo_in_user_namespace(void) {
     struct builder b = {0};
-    char *fifo = strdup(fixture_path(&f, "fifo"));
-    if (mkfifo(fifo, 0622) < 0 || chmod(fifo, 0622) < 0)
+    int fifo[2];
+    if (pipe2(fifo, O_CLOEXEC) < 0 || write(fifo[1], "", 1) != 1)
         abort();
-    int reader = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    f.launch.slots[PLAN_SLOT_EXEC_FIFO] = open(fifo, O_PATH | O_CLOEXEC);
+    f.launch.slots[PLAN_SLOT_EXEC_FIFO] = fifo[0];
     add(&b, PARENT, PLAN_OPEN_TREE, "sstw", ROOT_SLOT, NONE, fixture_path(&f, "layers/0"), 0u);
     add(&b, PARENT, PLAN_CLONE, "qs", (uint64_t)(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), NONE);
     add(&b, PARENT, PLAN_ID_MAP, "ttw", "0 100000 65536\n", "0 100000 65536\n", 0u);
@@ -218,10 +217,9 @@ static void test_fifo_in_user_namespace(void) {
     struct outcome o = fixture_run(&f, &b);
     exited(&o, 0, "a user of a user namespace waits on the fifo");
     ok(o.ready && strstr(f.text, "uid 1000 gid 1000") && !strstr(f.text, "fd 3"), "and becomes its command");
-    close(reader);
-    close(f.launch.slots[PLAN_SLOT_EXEC_FIFO]);
+    close(fifo[0]);
+    close(fifo[1]);
     f.launch.slots[PLAN_SLOT_EXEC_FIFO] = -1;
-    free(fifo);
 }
 
 /* A second container of a pod with a user namespace: joins it, makes its own pid namespace in it. */
