@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
-import { trimMemory } from '../native/index.js';
+import { setWorkersAside, trimMemory } from '../native/index.js';
 import { collectGarbage } from '../runtime/base/garbage.js';
 import type { Logger } from '../runtime/base/logger.js';
 import { messageOf } from '../runtime/errors.js';
@@ -61,6 +61,8 @@ export async function runDaemon(sources: ConfigSources): Promise<void> {
   // Baseline code at once, from here on: an idle node's daemon runs its paths too seldom for V8 to compile them by
   // itself. What ran until now runs once, and its code would cost 3 MiB.
   setFlagsFromString('--always-sparkplug');
+  // Each hop of the thread pool wakes a thread, which would often take the processor from us at once.
+  setWorkersAside();
   collectGarbage(trimMemory);
 }
 

@@ -42,6 +42,7 @@ export interface Binding {
   pidfdOpen(pid: number): Fd;
   pidfdSendSignal(pidfd: Fd, signal: number): void;
   setUmask(mask: number): number;
+  setWorkersAside(): void;
   trimMemory(): void;
   setChildSubreaper(on: boolean): void;
   raiseFileLimit(): number;

@@ -10,8 +10,10 @@ import {
   pidfdSendSignal,
   pipe,
   raiseFileLimit,
+  readFiles,
   sealedMemfd,
   setUmask,
+  setWorkersAside,
   spawn,
   waitPidfd,
 } from './index.js';
@@ -231,6 +233,25 @@ describe('the addon', () => {
     const limit = raiseFileLimit();
     const line = /^Max open files\s+(\d+)\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
     expect([line?.[1], line?.[2]]).to.deep.equal([String(limit), String(limit)]);
+  });
+
+  it('sets all threads aside but the main one, and no child', async () => {
+    await readFiles(['/proc/self/stat']); // starts the thread pool
+    const [SCHED_OTHER, SCHED_BATCH] = ['0', '3'];
+    const policyOf = (thread: string): string | undefined => {
+      const stat = readFileSync(`/proc/${thread}/stat`, 'latin1');
+      return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38];
+    };
+    const own = policyOf('self');
+    const aside = own === SCHED_OTHER ? SCHED_BATCH : own;
+    const threads = readdirSync('/proc/self/task').filter((thread) => thread !== String(process.pid));
+    setWorkersAside();
+    expect(threads.length).to.be.at.least(5);
+    expect(new Set(threads.map((thread) => policyOf(`self/task/${thread}`)))).to.deep.equal(new Set([aside]));
+    expect(policyOf('self')).to.equal(own);
+    expect(await inspect({ ...SLEEP, fds: [] }, (proc) => policyOf(proc.slice('/proc/'.length)))).to.equal(
+      own,
+    );
   });
 
   it('opens every descriptor close-on-exec', () => {

@@ -71,6 +71,14 @@ export function setUmask(mask: number): number {
   return binding.setUmask(mask);
 }
 
+/**
+ * SCHED_BATCH (man 7 sched) for all threads of this process but the main one: the thread pool and V8's helpers, where they
+ * have been started with the ordinary policy. They get their share of the processors, but do not take the main thread's when they are woken by it.
+ */
+export function setWorkersAside(): void {
+  binding.setWorkersAside();
+}
+
 /** malloc_trim(3) of everything that is free. */
 export function trimMemory(): void {
   binding.trimMemory();

@@ -71,6 +71,10 @@ struct Failure {
 Napi::Value to_error(Napi::Env env, const Failure &failure);
 // Every failure leaves through one of these two; both return undefined, to be returned to JavaScript.
 Napi::Value throw_failure(Napi::Env env, const Failure &failure);
+// What the kernel takes away from the mode of what this process creates. Not known if somebody else calls
+// umask(2).
+mode_t process_umask();
+
 Napi::Value throw_errno(Napi::Env env, const char *syscall, const std::string &path = {});
 
 // The arguments of one call. A wrong one leaves a TypeError (or SystemError EINVAL for a NUL byte) pending

@@ -1,9 +1,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
-#include <fstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,20 +34,9 @@ bool is_directory(const std::string &path) {
     return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// The umask that the process began with; nobody changes it. 0777 if it cannot be read: nothing is left to it
-// then.
-mode_t initial_umask() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);)
-        if (line.rfind("Umask:", 0) == 0)
-            return static_cast<mode_t>(std::strtoul(line.c_str() + 6, nullptr, 8));
-    return 0777;
-}
-
 // Whether the umask takes bits of a mode away, or the kernel leaves out those above the permissions.
 bool needs_chmod(mode_t mode) {
-    static const mode_t umask = initial_umask();
-    return (mode & umask) != 0 || (mode & ~0777U) != 0;
+    return (mode & process_umask()) != 0 || (mode & ~0777U) != 0;
 }
 
 // The mode is what was asked for, whatever the umask.

@@ -1,13 +1,32 @@
 #include "addon.h"
 
+#include <atomic>
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <malloc.h>
+#include <sched.h>
+#include <string>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace podwright {
 namespace {
+
+constexpr unsigned UNKNOWN = ~0U;
+std::atomic<unsigned> umask_now{UNKNOWN};
+
+// umask(2) cannot be read without being set, which other threads would see.
+unsigned read_umask() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.rfind("Umask:", 0) == 0)
+            return static_cast<unsigned>(std::strtoul(line.c_str() + 6, nullptr, 8));
+    return 0777;
+}
 
 Napi::Value raise_file_limit(const Napi::CallbackInfo &info) {
     rlimit limit;
@@ -24,6 +43,7 @@ Napi::Value set_umask(const Napi::CallbackInfo &info) {
     mode_t mask = static_cast<mode_t>(args.integer(0));
     if (!args.ok())
         return info.Env().Undefined();
+    umask_now = mask;
     return Napi::Number::New(info.Env(), umask(mask));
 }
 
@@ -35,6 +55,23 @@ Napi::Value set_child_subreaper(const Napi::CallbackInfo &info) {
     return info.Env().Undefined();
 }
 
+Napi::Value set_workers_aside(const Napi::CallbackInfo &info) {
+    std::error_code error;
+    for (const auto &entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
+        const pid_t thread = static_cast<pid_t>(std::atoi(entry.path().filename().c_str()));
+        const sched_param none{};
+        // One whose policy the administrator chose keeps it.
+        if (thread == getpid() || sched_getscheduler(thread) != SCHED_OTHER)
+            continue;
+        // It may have ended meanwhile.
+        if (sched_setscheduler(thread, SCHED_BATCH, &none) < 0 && errno != ESRCH)
+            return throw_errno(info.Env(), "sched_setscheduler");
+    }
+    if (error)
+        return throw_failure(info.Env(), {"opendir", error.value(), "/proc/self/task"});
+    return info.Env().Undefined();
+}
+
 // glibc keeps what was freed at the top and in the middle of its arenas until it is asked.
 Napi::Value trim_memory(const Napi::CallbackInfo &info) {
     malloc_trim(0);
@@ -43,10 +80,17 @@ Napi::Value trim_memory(const Napi::CallbackInfo &info) {
 
 } // namespace
 
+mode_t process_umask() {
+    if (umask_now == UNKNOWN)
+        umask_now = read_umask();
+    return umask_now;
+}
+
 void define_limits(Napi::Object exports) {
     define<raise_file_limit>(exports, "raiseFileLimit");
     define<set_umask>(exports, "setUmask");
     define<set_child_subreaper>(exports, "setChildSubreaper");
+    define<set_workers_aside>(exports, "setWorkersAside");
     define<trim_memory>(exports, "trimMemory");
 }
 
