@@ -11,7 +11,7 @@
  *
  *   daemon                                 monitor
  *     |  spawn, descriptor 3 is the socket    |
- *     |---- CREATE (plan, state dir, …) ----->|  opens log, fifo, socket; launches init
+ *     |---- CREATE (plan, state dir, …) ----->|  makes fifo, socket; launches init; opens log
  *     |<--- CREATED {pid, start time} --------|  or FAILED, after which the monitor has cleaned up and ends
  *     |---- START --------------------------->|  writes to the exec fifo
  *     |<--- STARTED {pid} --------------------|  or FAILED {list, step, kind, errno, …}; an EXITED follows

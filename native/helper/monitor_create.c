@@ -17,9 +17,11 @@ static int make_fifo(int *theirs) {
     return 0;
 }
 
-static int read_request(struct request *request, struct failure *failure) {
+/* Kept for the answer. */
+static char log_path[LOG_PATH_BYTES];
+
+static int read_request(struct request *request, bool *has_log) {
     const struct frame *frame = &request->frame;
-    static char log_path[LOG_PATH_BYTES];
     frame_u32(frame, TAG_FLAGS, &init.flags);
     int result = frame_text(frame, TAG_OOM_PATH, init_oom_path, sizeof init_oom_path);
     if (result == 0 || result == -ENODATA)
@@ -29,20 +31,34 @@ static int read_request(struct request *request, struct failure *failure) {
     result = frame_text(frame, TAG_LOG_PATH, log_path, sizeof log_path);
     if (result < 0 && result != -ENODATA)
         return result;
-    bool has_log = result == 0;
-    if (request->fd_count < 2u + has_log ||
-        request->fd_count - 2u - has_log > PLAN_SLOT_FREE - PLAN_SLOT_PASSED)
+    *has_log = result == 0;
+    if (request->fd_count < 2u + *has_log ||
+        request->fd_count - 2u - *has_log > PLAN_SLOT_FREE - PLAN_SLOT_PASSED)
         return -EINVAL;
     init.state_dir = request->fds[1];
     request->fds[1] = -1;
-    if (!has_log)
-        return 0;
+    return 0;
+}
+
+static int open_log(struct request *request, struct failure *failure) {
     int log_dir = request->fds[2];
     request->fds[2] = -1;
     failure->detail = log_path;
-    result = log_open(&container_log, log_dir, log_path, (init.flags & FLAG_TTY) != 0, &failure->syscall);
+    int result = log_open(&container_log, log_dir, log_path, (init.flags & FLAG_TTY) != 0, &failure->syscall);
     init.opened_log = result == 0;
     return result;
+}
+
+/* Nothing of the container runs before START, so a launch whose log cannot be opened ends with that failure.
+ */
+static void open_log_beside(struct request *request) {
+    struct failure failure = {.detail = ""};
+    int result = open_log(request, &failure);
+    if (result == 0)
+        return;
+    failure.error = -result;
+    init_keep_failure(&failure);
+    init_kill_launch();
 }
 
 /* Forks the launcher; 0 or -errno. A refused plan's own report is kept for the answer. */
@@ -76,12 +92,16 @@ static int launch(const struct request *request, uint32_t first_passed, struct l
 static int create(struct request *request, struct failure *failure) {
     static struct launch work; /* large; used once */
     int fifo = -1;
+    bool has_log = false, restores;
     *failure = (struct failure){.syscall = "create", .detail = ""};
-    int result = read_request(request, failure);
+    int result = read_request(request, &has_log);
+    restores = (init.flags & FLAG_RESTORE) != 0;
+    if (result == 0 && has_log && restores) /* what is restored runs at once */
+        result = open_log(request, failure);
     if (result < 0)
         return result;
     *failure = (struct failure){.syscall = "pipe2", .detail = "exec fifo"};
-    if ((init.flags & FLAG_RESTORE) == 0 && (result = make_fifo(&fifo)) < 0)
+    if (!restores && (result = make_fifo(&fifo)) < 0)
         return result;
     /* An existing socket is an error: somebody else's container lives in this directory. */
     *failure = (struct failure){.syscall = "bind", .detail = MONITOR_SOCKET_NAME};
@@ -94,8 +114,10 @@ static int create(struct request *request, struct failure *failure) {
     if ((result = stdio_make(init.flags, &work, &failure->syscall)) < 0)
         return result;
     *failure = (struct failure){.syscall = "fork", .detail = "launcher"};
-    result = launch(request, init.opened_log ? 3 : 2, &work);
+    result = launch(request, has_log ? 3 : 2, &work);
     stdio_launched();
+    if (result == 0 && has_log && !restores)
+        open_log_beside(request);
     if (fifo >= 0)
         close(fifo);
     return result;

@@ -15,7 +15,7 @@ static struct report failed_step PAGE_ALIGNED;
 
 static uint64_t read_start_time(pid_t pid);
 
-static void kill_launch(void) {
+void init_kill_launch(void) {
     if (init.pid > 0 && !init.reaped)
         kill(init.pid, SIGKILL);
     if (init.launcher > 0)
@@ -45,7 +45,7 @@ static void created(void) {
         init_keep_failure(result < 0
                               ? &(struct failure){.error = -result, .syscall = "recvmsg", .detail = "console"}
                               : &(struct failure){.error = EPROTO, .syscall = "launch", .detail = "no pid"});
-        kill_launch();
+        init_kill_launch();
         return;
     }
     init.start_time = read_start_time(init.pid);
@@ -218,7 +218,7 @@ void init_signal(const struct request *request) {
 static void on_step_error(const struct report *report) {
     init_keep_step_failure(report);
     init_start_failed(&init.failure);
-    kill_launch();
+    init_kill_launch();
 }
 
 static void note_death(int status) {
@@ -236,6 +236,8 @@ static void on_pid(pid_t pid) {
     init.dead_since = 0;
     if (reaped_before(pid, &status))
         note_death(status);
+    if (init.failed)
+        init_kill_launch();
 }
 
 void init_on_report(void) {
@@ -244,7 +246,7 @@ void init_on_report(void) {
     while (init.report >= 0 && (result = report_next(init.report, &report)) == 1) {
         if (report.type == REPORT_PID)
             on_pid((pid_t)report.pid);
-        else if (report.type == REPORT_READY && init.phase == PHASE_CREATING)
+        else if (report.type == REPORT_READY && init.phase == PHASE_CREATING && !init.failed)
             created();
         else if (report.type == REPORT_ERROR && !init.failed)
             on_step_error(&report);
@@ -255,7 +257,7 @@ void init_on_report(void) {
         if (result < 0) {
             init_keep_failure(&(struct failure){.error = -result, .syscall = "read", .detail = "report"});
             init_start_failed(&init.failure);
-            kill_launch();
+            init_kill_launch();
         }
         loop_close(&init.report);
     }
@@ -269,7 +271,7 @@ void init_client_gone(struct client_ref client) {
     bool being_made =
         init.phase == PHASE_CREATING || (init.phase == PHASE_CREATED && (init.flags & FLAG_RESTORE) != 0);
     if (being_made && client.index == init.creator.index && client.generation == init.creator.generation)
-        kill_launch();
+        init_kill_launch();
 }
 
 bool init_alive(void) {

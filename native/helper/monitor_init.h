@@ -49,6 +49,8 @@ void init_keep_step_failure(const struct report *report);
 /* Undoes everything and ends the monitor; the daemon learns why. Every process of the launch has been reaped.
  */
 void init_create_failed(const struct failure *failure);
+/* What is known of it; a pid that is reported after a failure follows. */
+void init_kill_launch(void);
 /* Whether init has taken what START has put into the fifo. */
 bool init_passed_fifo(void);
 /* Answers a START that waits. */

@@ -218,6 +218,16 @@ describe('a monitor', function () {
         expect(error, bad).to.include({ syscall: 'openat2' });
       }
     });
+
+    it('leaves nothing of a container whose log cannot be opened', async () => {
+      const stateDir = path.join(scratch.directory, 'without-log');
+      const ran = path.join(scratch.directory, 'ran-without-log');
+      const log = { directory: scratch.directory, path: 'without-log' };
+      const error = await rejection(scratch.launch(initPlan(shell(`: > ${ran}`)), { stateDir, log }));
+      expect(error).to.include({ syscall: 'openat2', code: 'EISDIR' });
+      expect(await readdir(stateDir)).to.deep.equal([]);
+      expect(existsSync(ran)).to.equal(false);
+    });
   });
 
   it('outlives frames that make no sense, and keeps none of their descriptors', async () => {
