@@ -81,11 +81,15 @@ static void times_of(const struct tar_entry *entry, struct timespec *times) {
 }
 
 /* The order matters: a new owner clears set-id bits and file capabilities, and all of them come after the
- * data. */
+ * data. What is right already is not set again: that took a fifth of the time of a small file. */
 static void set_attributes_of_open(int fd, const struct tar_entry *entry, struct directory *directory) {
-    if (fchown(fd, entry->uid, entry->gid) != 0)
+    struct stat made;
+    if (fstat(fd, &made) != 0)
+        report_fail("fstat", errno, "cannot read the attributes");
+    bool owned = made.st_uid == entry->uid && made.st_gid == entry->gid;
+    if (!owned && fchown(fd, entry->uid, entry->gid) != 0)
         report_fail("chown", errno, "cannot set the owner %u:%u", entry->uid, entry->gid);
-    if (fchmod(fd, entry->mode) != 0)
+    if ((!owned || (made.st_mode & 07777) != entry->mode) && fchmod(fd, entry->mode) != 0)
         report_fail("chmod", errno, "cannot set the mode %o", entry->mode);
     set_xattrs_of_open(fd, entry, directory);
 }
@@ -136,10 +140,11 @@ static void write_data(int fd, const struct tar_entry *entry) {
 
 static void make_file(const struct tree_place *place, const struct tar_entry *entry) {
     enum { HOW = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC };
-    int fd = openat(place->parent, place->name, HOW, 0600);
+    mode_t mode = entry->mode & 0777;
+    int fd = openat(place->parent, place->name, HOW, mode);
     if (fd < 0 && errno == EEXIST) {
         tree_remove(place);
-        fd = openat(place->parent, place->name, HOW, 0600);
+        fd = openat(place->parent, place->name, HOW, mode);
     }
     if (fd < 0)
         report_fail("create", errno, "cannot create the file");
