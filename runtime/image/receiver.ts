@@ -1,24 +1,16 @@
 import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
-import {
-  closeFd,
-  pidfdSendSignal,
-  pipe,
-  spawn,
-  SystemError,
-  waitPidfd,
-  type Fd,
-} from '../../native/index.js';
+import { closeFd, pipe, SystemError, type Fd } from '../../native/index.js';
 import { algorithmOf, parseDigest, type Digest } from '../base/digest.js';
 import { RuntimeError, wrapError } from '../errors.js';
 import type { Pour } from '../snapshot/types.js';
+import { startUnpackProcess, type UnpackProcess } from '../unpack-process.js';
 import type { BlobBody } from './registry/client.js';
 import { ConnectionError, type Connection } from './registry/transport.js';
 
 /** A process costs a few milliseconds; smaller blobs pass through the event loop in less. */
 const worthwhileBytes = 2 * 1024 * 1024;
-const SIGTERM = 15;
 
 export interface Reception {
   readonly giveAway: NonNullable<BlobBody['giveAway']>;
@@ -97,20 +89,19 @@ export class Receiver {
     const [recordRead, recordWrite] = pipe();
     const [headRead, headWrite] = pipe();
     try {
-      const { pidfd } = spawn({
-        file: this.program,
-        argv: [
-          'podwright-unpack',
+      const child = startUnpackProcess(
+        this.program,
+        [
           'receive',
           `--parent=${process.pid}`,
           `--size=${reception.size}`,
           `--idle-ms=${connection.idleTimeoutMs}`,
         ],
-        fds: [connection.fd, pipeFd, 2, recordWrite, reception.blobFd, headRead],
-      });
+        [connection.fd, pipeFd, 2, recordWrite, reception.blobFd, headRead],
+      );
       const head = new net.Socket({ fd: headWrite, readable: false, writable: true });
       head.on('error', () => undefined).end(connection.head);
-      return { connection, outcome: follow(pidfd, recordRead, reception) };
+      return { connection, outcome: follow(child, recordRead, reception) };
     } catch (error) {
       closeFd(recordRead);
       closeFd(headWrite);
@@ -124,17 +115,12 @@ export class Receiver {
 
 /** Until its end, which is early when the signal aborts. */
 async function follow(
-  pidfd: Fd,
+  child: UnpackProcess,
   recordFd: Fd,
   { onBytes, signal }: Pick<Reception, 'onBytes' | 'signal'>,
 ): Promise<Outcome> {
-  let running = true;
-  const kill = (): void => {
-    if (running) pidfdSendSignal(pidfd, SIGTERM);
-  };
-  const ended = waitPidfd(pidfd).then(() => void (running = false));
-  signal.addEventListener('abort', kill, { once: true });
-  if (signal.aborted) kill();
+  signal.addEventListener('abort', child.kill, { once: true });
+  if (signal.aborted) child.kill();
   try {
     let known = 0;
     const came = (bytes: number): void => {
@@ -142,13 +128,13 @@ async function follow(
       known = bytes;
     };
     const record = await readRecord(recordFd, came);
-    await ended;
+    await child.ended;
     signal.throwIfAborted();
     const outcome = parseRecord(record);
     if (outcome.bytes > known) came(outcome.bytes);
     return outcome;
   } finally {
-    signal.removeEventListener('abort', kill);
+    signal.removeEventListener('abort', child.kill);
   }
 }
 

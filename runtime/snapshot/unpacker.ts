@@ -1,16 +1,9 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { z } from 'zod';
-import {
-  closeFd,
-  pidfdSendSignal,
-  pipe,
-  spawn,
-  SystemError,
-  waitPidfd,
-  type Fd,
-} from '../../native/index.js';
+import { closeFd, pipe, SystemError, type Fd } from '../../native/index.js';
 import { codeOf, isErrno, RuntimeError, type ErrorCode } from '../errors.js';
+import { startUnpackProcess, type UnpackProcess } from '../unpack-process.js';
 import type { Pour } from './types.js';
 
 /**
@@ -40,8 +33,6 @@ const failureSchema = z.object({
 
 type Failure = z.infer<typeof failureSchema>;
 
-/** Ends the confined process and waits for it: then nothing is written any more. */
-const SIGTERM = 15;
 /** A record lists directories; a layer with more of them than fit here is refused. */
 const RECORD_LIMIT_BYTES = 64 * 1024 * 1024;
 
@@ -75,31 +66,25 @@ interface Input {
   readonly pipe: net.Socket;
 }
 
-interface Child {
+interface Child extends UnpackProcess {
   /** Where its input is written to, if that comes from us. */
   readonly input: Input | undefined;
   readonly record: net.Socket;
-  readonly ended: Promise<void>;
-  readonly kill: () => void;
 }
 
 function startUnpacker(run: UnpackRun): Child {
   const [recordRead, recordWrite] = pipe();
   const [inputRead, inputWrite] = isStream(run.input) ? pipe() : [run.input, undefined];
-  let ended = false;
   try {
-    const { pidfd } = spawn({
-      file: run.unpackerPath,
-      argv: ['podwright-unpack', `--parent=${process.pid}`, ...run.arguments],
-      fds: [inputRead ?? null, run.output ?? null, 2, recordWrite, run.directoryFd, run.sourceFd ?? null],
-    });
+    const child = startUnpackProcess(
+      run.unpackerPath,
+      [`--parent=${process.pid}`, ...run.arguments],
+      [inputRead ?? null, run.output ?? null, 2, recordWrite, run.directoryFd, run.sourceFd ?? null],
+    );
     return {
+      ...child,
       input: inputWrite === undefined ? undefined : openInput(inputWrite),
       record: new net.Socket({ fd: recordRead, readable: true, writable: false }),
-      ended: waitPidfd(pidfd).then(() => void (ended = true)),
-      kill: () => {
-        if (!ended) pidfdSendSignal(pidfd, SIGTERM);
-      },
     };
   } catch (error) {
     closeFd(recordRead);
