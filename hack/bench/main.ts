@@ -5,13 +5,12 @@ import { buildBusyboxImage, busyboxLayer, debianBusybox, path } from '../../e2e/
 import { buildImage, type BuiltImage } from '../../e2e/fixtures/image-builder.js';
 import { pushImage, startRegistry } from '../../e2e/fixtures/registry.js';
 import { buildBigImage } from './big-image.js';
-import { measure, type Figure } from './measure.js';
+import { measure } from './measure.js';
 import { printTable } from './report.js';
-import { residentKib } from './processes.js';
-import { startContainerd, startPodwright, type RuntimeUnderTest } from './runtimes.js';
+import { startContainerd, startPodwright } from './runtimes.js';
 
 /**
- * Measures Podwright and containerd + runc one after the other on this machine and prints ratios.
+ * Measures Podwright and containerd + runc in turns on this machine and prints ratios.
  *
  *     npm run bench                       both, full size
  *     npm run bench -- --quick            a tenth of the size
@@ -27,7 +26,7 @@ const { values } = parseArgs({
 });
 
 const scale = values.quick
-  ? { lives: 10, standing: 20, burst: 20 }
+  ? { lives: 12, standing: 20, burst: 20 }
   : { lives: 60, standing: 100, burst: 100 };
 
 async function main(): Promise<void> {
@@ -37,18 +36,12 @@ async function main(): Promise<void> {
   await pushImage(await buildPauseImage(), { host: registry.host, repository, tag: 'pause' });
   await pushImage(await buildBigImage(), { host: registry.host, repository: 'bench/big', tag: 'latest' });
 
-  const results = new Map<string, readonly Figure[]>();
-  const runtimes = [startContainerd, startPodwright].filter(
-    (start) => values.only === undefined || start.name.toLowerCase().includes(values.only),
-  );
-  for (const start of runtimes) {
-    await using runtime = await start(registry.host);
-    process.stderr.write(`measuring ${runtime.name}\n`);
-    results.set(runtime.name, [
-      await idleMemory(runtime),
-      ...(await measure(runtime, scale, 'docker.io/bench/big:latest')),
-    ]);
-  }
+  const wanted = (name: string): boolean => values.only === undefined || values.only === name;
+  await using containerd = wanted('containerd') ? await startContainerd(registry.host) : undefined;
+  await using podwright = wanted('podwright') ? await startPodwright(registry.host) : undefined;
+  const runtimes = [containerd, podwright].filter((runtime) => runtime !== undefined);
+  process.stderr.write(`measuring ${runtimes.map(({ name }) => name).join(' and ')}\n`);
+  const results = await measure(runtimes, scale, 'docker.io/bench/big:latest');
   process.stdout.write(`${cpus().length} cores, ${cpus()[0]?.model ?? ''}, Linux ${release()}\n`);
   process.stdout.write(
     'containerd 2.4.2 with runc 1.5.2; igzip and unpigz are in its PATH where installed\n\n',
@@ -64,10 +57,6 @@ async function buildPauseImage(): Promise<BuiltImage> {
     layers: [await busyboxLayer(debianBusybox)],
     config: { Cmd: ['sleep', '1000000'], Env: [path] },
   });
-}
-
-async function idleMemory(runtime: RuntimeUnderTest): Promise<Figure> {
-  return { name: 'daemon RSS at start', unit: 'MiB', value: (await residentKib(runtime.pid)) / 1024 };
 }
 
 await main();

@@ -22,39 +22,75 @@ export interface Scale {
 
 const IN_FLIGHT = 10;
 const IDLE_MS = 10_000;
+const WARM_UP = 'warm-up';
 const LISTS = ['ListPodSandbox', 'ListContainers', 'ListContainerStats', 'ListPodSandboxStats'];
 
-/** Everything that is measured of one runtime, in an order that leaves it as it was found. */
+/** The machine's speed changes by a third within minutes: what is compared is measured in turns. */
+const TURNS = 4;
+
+/** A runtime, and what was measured of it so far. */
+interface Course {
+  readonly runtime: RuntimeUnderTest;
+  readonly samples: Samples;
+  readonly figures: Figure[];
+  lives: number;
+}
+
+/** Everything that is measured of the runtimes, by their names. */
 export async function measure(
-  runtime: RuntimeUnderTest,
+  runtimes: readonly RuntimeUnderTest[],
   scale: Scale,
   bigImage: string,
-): Promise<readonly Figure[]> {
-  await runtime.client.image.pullImage({ image: { image: IMAGE } });
-  const networks = runtime.name === 'podwright' ? (['builtin', 'cni'] as const) : (['cni'] as const);
-  await runtime.useNetwork(networks[0]);
-  const samples = new Samples();
-  await lives(runtime, samples, { prefix: 'warm-up', hostNetwork: true, count: 3 });
-  const figures: Figure[] = [];
-  figures.push(await cpuPerLife(runtime, samples, scale));
-  for (const network of networks) {
-    await runtime.useNetwork(network);
-    await lives(runtime, samples, { prefix: network, hostNetwork: false, count: scale.lives });
+): Promise<ReadonlyMap<string, readonly Figure[]>> {
+  const courses = runtimes.map((runtime): Course => ({
+    runtime,
+    samples: new Samples(),
+    figures: [],
+    lives: 0,
+  }));
+  for (const course of courses) await begin(course);
+  await cpuPerLife(courses, scale);
+  for (const network of ['builtin', 'cni'] as const) {
+    const having = courses.filter(({ runtime }) => runtime.networks.includes(network));
+    for (const { runtime } of having) await runtime.useNetwork(network);
+    await inTurns(having, (course) =>
+      lives(course, { prefix: network, hostNetwork: false, count: scale.lives / TURNS }),
+    );
   }
-  for (const name of samples.names()) {
-    if (name.startsWith('warm-up')) continue;
-    for (const fraction of [0.5, 0.95]) {
-      figures.push({
-        name: `${name} p${fraction * 100}`,
-        unit: 'ms',
-        value: samples.quantile(name, fraction) ?? 0,
-      });
+  for (const course of courses) course.figures.push(...latencies(course.samples));
+  await throughput(courses, scale);
+  for (const { runtime, figures } of courses) figures.push(...(await standing(runtime, scale)));
+  await pull(courses, bigImage);
+  return new Map(courses.map(({ runtime, figures }) => [runtime.name, figures]));
+}
+
+/** What the kernel puts off until after a pod's end (its cgroups, namespaces and mounts) is not the next one's. */
+const SETTLE_MS = 500;
+
+/** All courses one after the other, several times. */
+async function inTurns(
+  courses: readonly Course[],
+  work: (course: Course) => Promise<void>,
+  turns = TURNS,
+): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) {
+    for (const course of courses) {
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+      await work(course);
     }
   }
-  figures.push(await throughput(runtime, scale));
-  figures.push(...(await standing(runtime, scale)));
-  figures.push(await pull(runtime, bigImage));
-  return figures;
+}
+
+async function begin(course: Course): Promise<void> {
+  const { runtime, figures } = course;
+  figures.push({
+    name: 'daemon RSS at start',
+    unit: 'MiB',
+    value: (await residentKib(runtime.pid)) / 1024,
+  });
+  await runtime.client.image.pullImage({ image: { image: IMAGE } });
+  await runtime.useNetwork(runtime.networks[0]);
+  await lives(course, { prefix: WARM_UP, hostNetwork: true, count: 3 });
 }
 
 interface Lives {
@@ -63,48 +99,73 @@ interface Lives {
   readonly count: number;
 }
 
-async function lives(
-  runtime: RuntimeUnderTest,
-  samples: Samples,
-  { prefix, hostNetwork, count }: Lives,
-): Promise<void> {
+async function lives(course: Course, { prefix, hostNetwork, count }: Lives): Promise<void> {
+  const { runtime, samples } = course;
   for (let index = 0; index < count; index++) {
-    const pod = await startPod(runtime, { name: `${prefix}-${index}`, hostNetwork }, samples, prefix);
+    const name = `${prefix}-${course.lives++}`;
+    const pod = await startPod(runtime, { name, hostNetwork }, samples, prefix);
     await samples.time(`${prefix} ExecSync`, () => execTrue(runtime, pod));
     await endPod(runtime, pod, samples, prefix);
   }
 }
 
-/** All CPU time of the machine during the lives, less our own: shims, runc, kernel threads and all. */
-async function cpuPerLife(
-  runtime: RuntimeUnderTest,
-  samples: Samples,
-  { lives: count }: Scale,
-): Promise<Figure> {
-  const [before, ownBefore] = [await machineCpuMs(), process.cpuUsage()];
-  await lives(runtime, samples, { prefix: 'host', hostNetwork: true, count });
-  const own = process.cpuUsage(ownBefore);
-  const spent = (await machineCpuMs()) - before - (own.user + own.system) / 1000;
-  return { name: 'CPU per pod life', unit: 'ms', value: spent / count };
+function latencies(samples: Samples): readonly Figure[] {
+  return samples
+    .names()
+    .filter((name) => !name.startsWith(WARM_UP))
+    .flatMap((name) =>
+      [0.5, 0.95].map((fraction) => ({
+        name: `${name} p${fraction * 100}`,
+        unit: 'ms',
+        value: samples.quantile(name, fraction) ?? 0,
+      })),
+    );
 }
 
-async function throughput(runtime: RuntimeUnderTest, { burst }: Scale): Promise<Figure> {
-  const samples = new Samples();
-  let next = 0;
-  const start = performance.now();
-  const worker = async (): Promise<void> => {
-    while (next < burst) {
-      const pod = await startPod(runtime, { name: `burst-${next++}`, hostNetwork: true }, samples, 'burst');
-      await endPod(runtime, pod, samples, 'burst');
-    }
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-  return {
-    name: `pod lives per second, ${IN_FLIGHT} in flight`,
-    unit: '/s',
-    value: burst / ((performance.now() - start) / 1000),
-    more: true,
-  };
+/** All CPU time of the machine during the lives, less our own: shims, runc, kernel threads and all. */
+async function cpuPerLife(courses: readonly Course[], { lives: count }: Scale): Promise<void> {
+  const spent = new Map<Course, number>();
+  await inTurns(courses, async (course) => {
+    const [before, ownBefore] = [await machineCpuMs(), process.cpuUsage()];
+    await lives(course, { prefix: 'host', hostNetwork: true, count: count / TURNS });
+    const own = process.cpuUsage(ownBefore);
+    const turn = (await machineCpuMs()) - before - (own.user + own.system) / 1000;
+    spent.set(course, (spent.get(course) ?? 0) + turn);
+  });
+  for (const [{ figures }, value] of spent)
+    figures.push({ name: 'CPU per pod life', unit: 'ms', value: value / count });
+}
+
+async function throughput(courses: readonly Course[], { burst }: Scale): Promise<void> {
+  const elapsed = new Map<Course, number>();
+  const turns = 2;
+  await inTurns(
+    courses,
+    async (course) => {
+      const { runtime } = course;
+      const samples = new Samples();
+      let left = burst / turns;
+      const start = performance.now();
+      const worker = async (): Promise<void> => {
+        while (left-- > 0) {
+          const name = `burst-${course.lives++}`;
+          const pod = await startPod(runtime, { name, hostNetwork: true }, samples, 'burst');
+          await endPod(runtime, pod, samples, 'burst');
+        }
+      };
+      await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+      elapsed.set(course, (elapsed.get(course) ?? 0) + performance.now() - start);
+    },
+    turns,
+  );
+  for (const [{ figures }, ms] of elapsed) {
+    figures.push({
+      name: `pod lives per second, ${IN_FLIGHT} in flight`,
+      unit: '/s',
+      value: burst / (ms / 1000),
+      more: true,
+    });
+  }
 }
 
 async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): Promise<readonly Figure[]> {
@@ -139,10 +200,20 @@ async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): 
   ];
 }
 
-async function pull(runtime: RuntimeUnderTest, image: string): Promise<Figure> {
-  const start = performance.now();
-  await runtime.client.image.pullImage({ image: { image } }, { timeoutMs: 300_000 });
-  const seconds = (performance.now() - start) / 1000;
-  await runtime.client.image.removeImage({ image: { image } });
-  return { name: 'pull and unpack of 240 MB', unit: 's', value: seconds };
+async function pull(courses: readonly Course[], image: string): Promise<void> {
+  const elapsed = new Map<Course, number>();
+  const turns = 2;
+  await inTurns(
+    courses,
+    async (course) => {
+      const { image: images } = course.runtime.client;
+      const start = performance.now();
+      await images.pullImage({ image: { image } }, { timeoutMs: 300_000 });
+      elapsed.set(course, (elapsed.get(course) ?? 0) + performance.now() - start);
+      await images.removeImage({ image: { image } });
+    },
+    turns,
+  );
+  for (const [{ figures }, ms] of elapsed)
+    figures.push({ name: 'pull and unpack of 240 MB', unit: 's', value: ms / 1000 / turns });
 }

@@ -19,9 +19,12 @@ export interface RuntimeUnderTest extends AsyncDisposable {
   /** For what is measured. */
   readonly bare: BareClient;
   readonly scratch: string;
-  /** The network of a pod that is not the host's: which kinds this runtime offers. */
-  useNetwork(kind: 'builtin' | 'cni'): Promise<void>;
+  /** The networks of a pod that is not on the host's which this runtime offers. */
+  readonly networks: readonly [Network, ...Network[]];
+  useNetwork(kind: Network): Promise<void>;
 }
+
+type Network = 'builtin' | 'cni';
 
 const START_TIMEOUT_MS = 30_000;
 const MNT_DETACH = 2;
@@ -111,6 +114,7 @@ async function underTest(
     client,
     bare,
     scratch,
+    networks: name === 'podwright' ? ['builtin', 'cni'] : ['cni'],
     useNetwork: async (kind) => {
       const file = path.join(cniDirectory, '10-bench.conflist');
       if (kind === 'builtin') await rm(file, { force: true });
