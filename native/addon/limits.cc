@@ -2,12 +2,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <dirent.h>
 #include <malloc.h>
 #include <sched.h>
-#include <string>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -21,11 +20,16 @@ std::atomic<unsigned> umask_now{UNKNOWN};
 
 // umask(2) cannot be read without being set, which other threads would see.
 unsigned read_umask() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);)
-        if (line.rfind("Umask:", 0) == 0)
-            return static_cast<unsigned>(std::strtoul(line.c_str() + 6, nullptr, 8));
-    return 0777;
+    unsigned mask = 0777;
+    FILE *status = fopen("/proc/self/status", "re");
+    if (status == nullptr)
+        return mask;
+    char line[256];
+    while (fgets(line, sizeof line, status) != nullptr)
+        if (sscanf(line, "Umask: %o", &mask) == 1)
+            break;
+    fclose(status);
+    return mask;
 }
 
 Napi::Value raise_file_limit(const Napi::CallbackInfo &info) {
@@ -56,19 +60,23 @@ Napi::Value set_child_subreaper(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value set_workers_aside(const Napi::CallbackInfo &info) {
-    std::error_code error;
-    for (const auto &entry : std::filesystem::directory_iterator("/proc/self/task", error)) {
-        const pid_t thread = static_cast<pid_t>(std::atoi(entry.path().filename().c_str()));
+    DIR *threads = opendir("/proc/self/task");
+    if (threads == nullptr)
+        return throw_errno(info.Env(), "opendir", "/proc/self/task");
+    int error = 0;
+    while (const dirent *entry = readdir(threads)) {
+        const pid_t thread = static_cast<pid_t>(std::atoi(entry->d_name));
         const sched_param none{};
         // One whose policy the administrator chose keeps it.
-        if (thread == getpid() || sched_getscheduler(thread) != SCHED_OTHER)
+        if (thread == 0 || thread == getpid() || sched_getscheduler(thread) != SCHED_OTHER)
             continue;
         // It may have ended meanwhile.
         if (sched_setscheduler(thread, SCHED_BATCH, &none) < 0 && errno != ESRCH)
-            return throw_errno(info.Env(), "sched_setscheduler");
+            error = errno;
     }
-    if (error)
-        return throw_failure(info.Env(), {"opendir", error.value(), "/proc/self/task"});
+    closedir(threads);
+    if (error != 0)
+        return throw_failure(info.Env(), {"sched_setscheduler", error, ""});
     return info.Env().Undefined();
 }
 
