@@ -13,7 +13,7 @@ import { startContainerd, startPodwright } from './runtimes.js';
  * Measures Podwright and containerd + runc in turns on this machine and prints ratios.
  *
  *     npm run bench                       both, full size
- *     npm run bench -- --quick            a tenth of the size
+ *     npm run bench -- --quick            a fifth of the size
  *     npm run bench -- --only podwright   no comparison
  *     npm run bench -- --json FILE        also as JSON (default bench.json in the cache's folder is not written)
  */

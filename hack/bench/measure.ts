@@ -27,6 +27,8 @@ const LISTS = ['ListPodSandbox', 'ListContainers', 'ListContainerStats', 'ListPo
 
 /** The machine's speed changes by a third within minutes: what is compared is measured in turns. */
 const TURNS = 4;
+/** Of what takes seconds. */
+const LONG_TURNS = 2;
 
 /** A runtime, and what was measured of it so far. */
 interface Course {
@@ -122,42 +124,52 @@ function latencies(samples: Samples): readonly Figure[] {
     );
 }
 
+/** What each course comes to in all of its turns. */
+async function sumOfTurns(
+  courses: readonly Course[],
+  turns: number,
+  work: (course: Course) => Promise<number>,
+): Promise<ReadonlyMap<Course, number>> {
+  const sums = new Map<Course, number>();
+  await inTurns(
+    courses,
+    async (course) => {
+      const value = await work(course);
+      sums.set(course, (sums.get(course) ?? 0) + value);
+    },
+    turns,
+  );
+  return sums;
+}
+
 /** All CPU time of the machine during the lives, less our own: shims, runc, kernel threads and all. */
 async function cpuPerLife(courses: readonly Course[], { lives: count }: Scale): Promise<void> {
-  const spent = new Map<Course, number>();
-  await inTurns(courses, async (course) => {
+  const spent = await sumOfTurns(courses, TURNS, async (course) => {
     const [before, ownBefore] = [await machineCpuMs(), process.cpuUsage()];
     await lives(course, { prefix: 'host', hostNetwork: true, count: count / TURNS });
     const own = process.cpuUsage(ownBefore);
-    const turn = (await machineCpuMs()) - before - (own.user + own.system) / 1000;
-    spent.set(course, (spent.get(course) ?? 0) + turn);
+    return (await machineCpuMs()) - before - (own.user + own.system) / 1000;
   });
   for (const [{ figures }, value] of spent)
     figures.push({ name: 'CPU per pod life', unit: 'ms', value: value / count });
 }
 
 async function throughput(courses: readonly Course[], { burst }: Scale): Promise<void> {
-  const elapsed = new Map<Course, number>();
-  const turns = 2;
-  await inTurns(
-    courses,
-    async (course) => {
-      const { runtime } = course;
-      const samples = new Samples();
-      let left = burst / turns;
-      const start = performance.now();
-      const worker = async (): Promise<void> => {
-        while (left-- > 0) {
-          const name = `burst-${course.lives++}`;
-          const pod = await startPod(runtime, { name, hostNetwork: true }, samples, 'burst');
-          await endPod(runtime, pod, samples, 'burst');
-        }
-      };
-      await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-      elapsed.set(course, (elapsed.get(course) ?? 0) + performance.now() - start);
-    },
-    turns,
-  );
+  const elapsed = await sumOfTurns(courses, LONG_TURNS, async (course) => {
+    const { runtime } = course;
+    const samples = new Samples();
+    let left = burst / LONG_TURNS;
+    const start = performance.now();
+    const worker = async (): Promise<void> => {
+      while (left-- > 0) {
+        const name = `burst-${course.lives++}`;
+        const pod = await startPod(runtime, { name, hostNetwork: true }, samples, 'burst');
+        await endPod(runtime, pod, samples, 'burst');
+      }
+    };
+    await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+    return performance.now() - start;
+  });
   for (const [{ figures }, ms] of elapsed) {
     figures.push({
       name: `pod lives per second, ${IN_FLIGHT} in flight`,
@@ -201,19 +213,14 @@ async function standing(runtime: RuntimeUnderTest, { standing: count }: Scale): 
 }
 
 async function pull(courses: readonly Course[], image: string): Promise<void> {
-  const elapsed = new Map<Course, number>();
-  const turns = 2;
-  await inTurns(
-    courses,
-    async (course) => {
-      const { image: images } = course.runtime.client;
-      const start = performance.now();
-      await images.pullImage({ image: { image } }, { timeoutMs: 300_000 });
-      elapsed.set(course, (elapsed.get(course) ?? 0) + performance.now() - start);
-      await images.removeImage({ image: { image } });
-    },
-    turns,
-  );
+  const elapsed = await sumOfTurns(courses, LONG_TURNS, async ({ runtime }) => {
+    const { image: images } = runtime.client;
+    const start = performance.now();
+    await images.pullImage({ image: { image } }, { timeoutMs: 300_000 });
+    const ms = performance.now() - start;
+    await images.removeImage({ image: { image } });
+    return ms;
+  });
   for (const [{ figures }, ms] of elapsed)
-    figures.push({ name: 'pull and unpack of 240 MB', unit: 's', value: ms / 1000 / turns });
+    figures.push({ name: 'pull and unpack of 240 MB', unit: 's', value: ms / 1000 / LONG_TURNS });
 }
