@@ -4,7 +4,7 @@ import { RuntimeError, isErrno, messageOf } from '../errors.js';
 import type { Resources } from '../spec/types.js';
 import { FsCgroup } from './cgroup.js';
 import { limitOperations } from './limits.js';
-import type { CgroupLayout } from './layout.js';
+import { hierarchyOf, type CgroupLayout } from './layout.js';
 import { countProcesses } from './process-counts.js';
 import { readStats } from './stats.js';
 import type { Cgroup, CgroupDriver, CgroupStats, ProcessCounts, StatsExtent } from './types.js';
@@ -180,7 +180,8 @@ export class CgroupfsDriver implements CgroupDriver {
   }
 
   private cpusetDirectory(level: string): string | undefined {
-    return new FsCgroup(this.layout, level).directories.get('cpuset');
+    const hierarchy = hierarchyOf(this.layout, 'cpuset');
+    return hierarchy && `${hierarchy.mountpoint}${level}`;
   }
 
   /** v1: a cpuset without CPUs or memory nodes takes no process (ENOSPC), so a new one starts with its parent's. */
