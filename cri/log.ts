@@ -1,7 +1,5 @@
 import { createLogger, format, transports } from 'winston';
-import type { Logger } from '../runtime/base/logger.js';
-
-type Fields = Readonly<Record<string, unknown>>;
+import type { LazyFields, LogFields, Logger } from '../runtime/base/logger.js';
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 export type LogFormat = 'text' | 'json';
@@ -30,14 +28,14 @@ export function openLog({ level, format: firstForm, stream }: LogOptions): Daemo
     level,
     format: format.printf((info) => {
       const { level: entryLevel, message, fields } = info;
-      const entry = { level: entryLevel, message: String(message), fields: fields as Fields | undefined };
+      const entry = { level: entryLevel, message: String(message), fields: fields as LogFields | undefined };
       return form === 'json' ? jsonLine(entry) : textLine(entry);
     }),
     transports: [new transports.Stream({ stream, eol: '\n' })],
   });
   const write =
     (entryLevel: LogLevel) =>
-    (message: string, fields?: Fields | (() => Fields)): void => {
+    (message: string, fields?: LogFields | LazyFields): void => {
       // Winston makes an entry of everything, and drops it at the end of its pipeline.
       if (!logger.isLevelEnabled(entryLevel)) return;
       // Winston merges what it is given into the entry itself: fields stay apart, so that none can replace the message.
@@ -56,22 +54,22 @@ export function openLog({ level, format: firstForm, stream }: LogOptions): Daemo
 }
 
 /** A logger that adds the same fields to each entry. */
-export function withFields(logger: Logger, common: Fields): Logger {
+export function withFields(logger: Logger, common: LogFields): Logger {
   const bind =
     (entryLevel: LogLevel) =>
-    (message: string, fields?: Fields | (() => Fields)): void =>
+    (message: string, fields?: LogFields | LazyFields): void =>
       logger[entryLevel](message, () => ({ ...common, ...valueOf(fields) }));
   return { debug: bind('debug'), info: bind('info'), warn: bind('warn'), error: bind('error') };
 }
 
-function valueOf(fields: Fields | (() => Fields) | undefined): Fields | undefined {
+function valueOf(fields: LogFields | LazyFields | undefined): LogFields | undefined {
   return typeof fields === 'function' ? fields() : fields;
 }
 
 interface Entry {
   readonly level: string;
   readonly message: string;
-  readonly fields: Fields | undefined;
+  readonly fields: LogFields | undefined;
 }
 
 function jsonLine({ level, message, fields }: Entry): string {
@@ -103,7 +101,7 @@ const secretNames: ReadonlySet<string> = new Set([
 const maxTextLength = 4096;
 const maxDepth = 6;
 
-function cleanFields(fields: Fields | undefined): Record<string, unknown> {
+function cleanFields(fields: LogFields | undefined): Record<string, unknown> {
   if (fields === undefined) return {};
   const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries.map(([key, value]) => [key, clean(key, value, 0)]));

@@ -4,13 +4,14 @@
  * composition root hands each room one.
  */
 export interface Logger {
-  debug(message: string, fields?: LogFields | (() => LogFields)): void;
-  info(message: string, fields?: LogFields | (() => LogFields)): void;
-  warn(message: string, fields?: LogFields | (() => LogFields)): void;
-  error(message: string, fields?: LogFields | (() => LogFields)): void;
+  debug(message: string, fields?: LogFields | LazyFields): void;
+  info(message: string, fields?: LogFields | LazyFields): void;
+  warn(message: string, fields?: LogFields | LazyFields): void;
+  error(message: string, fields?: LogFields | LazyFields): void;
 }
 
 export type LogFields = Readonly<Record<string, unknown>>;
+export type LazyFields = () => LogFields;
 
 /** A logger that drops everything, for tests and tools. */
 export const silentLogger: Logger = {
